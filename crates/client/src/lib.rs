@@ -1,0 +1,1 @@
+//! One signed-in device at work, with no window.

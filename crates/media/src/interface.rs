@@ -1,0 +1,231 @@
+//! The boundary of this crate: what an engine can be told and what it says.
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Counts the connections of a call: a renewed connection is generation n + 1 beside n.
+pub type Generation = u32;
+
+/// How an engine is set up. Everything here can be changed later by a [`Command`], except `bind`.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub input: DeviceChoice,
+    pub output: DeviceChoice,
+    pub processing: Processing,
+    pub ice_servers: Vec<IceServer>,
+    /// Offer candidates of this address alone; loopback counts only when it is named here.
+    pub bind: Option<IpAddr>,
+}
+
+/// Which microphone or speaker to use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceChoice {
+    /// Whatever the system calls its default, also when that changes.
+    #[default]
+    Default,
+    /// A device by the name that [`devices`](crate::devices) lists.
+    Named(String),
+    /// A WAV file: read in real time as a microphone (silence after its end), written as a speaker.
+    Wav(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processing {
+    pub echo_cancellation: bool,
+    pub noise_suppression: bool,
+    pub gain_control: bool,
+}
+
+impl Default for Processing {
+    fn default() -> Self {
+        Self { echo_cancellation: true, noise_suppression: true, gain_control: true }
+    }
+}
+
+/// A STUN or TURN server, as RTCIceServer has it (W3C WebRTC, section 4.2.4).
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IceServer {
+    pub urls: Vec<String>,
+    #[serde(default)]
+    pub username: String,
+    #[serde(default)]
+    pub credential: String,
+}
+
+impl std::fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IceServer").field("urls", &self.urls).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DescriptionKind {
+    Offer,
+    Answer,
+}
+
+/// What an engine can be told. Commands are carried out in order; those that name a generation that is gone are ignored.
+#[derive(Clone)]
+pub enum Command {
+    /// Opens the devices, so that the first connection finds them warm. Idempotent.
+    Warm,
+    /// Makes the connection of this generation beside any older one, and the devices if they are closed.
+    /// Answered by [`Event::Opened`] or [`Event::Failed`].
+    Open {
+        generation: Generation,
+    },
+    /// Makes the offer of this generation. Answered by [`Event::Description`].
+    Offer {
+        generation: Generation,
+    },
+    /// The far side's description. An offer is answered by [`Event::Description`] with our answer.
+    /// The same description twice does nothing the second time. An offer that crosses ours replaces ours (we yield).
+    SetRemote {
+        generation: Generation,
+        kind: DescriptionKind,
+        sdp: String,
+    },
+    /// Candidates of the far side, kept in order until its description is known.
+    AddCandidates {
+        generation: Generation,
+        candidates: Vec<Candidate>,
+    },
+    /// Ends the connections and closes the devices (those of a check stay).
+    Close,
+    /// Stops capture itself: while muted no callback's samples are read. Silence goes out.
+    Mute(bool),
+    SetInput(DeviceChoice),
+    SetOutput(DeviceChoice),
+    SetProcessing(Processing),
+    /// Opens the microphone for its meter alone, outside a call.
+    Check(bool),
+    /// Plays a short melody on the speaker, so that a person can hear that it works.
+    TestSound,
+    /// Plays or stops a tone on the speaker until told otherwise.
+    Tone(Option<Tone>),
+}
+
+/// Tones are made here, sample by sample: nothing is shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Somebody calls: two warm notes, repeated.
+    Ring,
+    /// The far side's app rings: a soft single note each four seconds.
+    Ringback,
+    /// Sound was lost: one quiet low cue, then silence.
+    Lost,
+}
+
+/// An ICE candidate as W3C's RTCIceCandidateInit has it; there is one audio section, so its index is enough.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub candidate: String,
+    pub mid: Option<String>,
+    pub index: u16,
+}
+
+/// What an engine says.
+#[derive(Clone)]
+pub enum Event {
+    /// The connection of this generation stands locally; descriptions may be exchanged.
+    Opened { generation: Generation },
+    /// Our description, to be sent to the far side.
+    Description { generation: Generation, kind: DescriptionKind, sdp: String },
+    /// Our candidates, gathered in batches of 20 ms; `done` after the last.
+    Candidates { generation: Generation, candidates: Vec<Candidate>, done: bool },
+    /// Speech-capable frames of the far side are being decoded and played (the third in a row has been).
+    Flowing { generation: Generation },
+    /// No packet for two seconds on a connection that flowed.
+    Stalled { generation: Generation },
+    /// This connection will not work: ICE or DTLS failed, or 10 s went by without a frame, or the far side's
+    /// description was refused.
+    Failed { generation: Generation, why: String },
+    /// Once a second while a connection stands.
+    Stats(Box<Stats>),
+    /// Ten times a second while the devices are open; 0 to 1, RMS on a scale of -60 to 0 dBFS.
+    Level { input: f32, output: f32 },
+    /// A device changed, or a fault of one. The engine goes on with what it has.
+    Device(DeviceEvent),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "device")]
+pub enum DeviceEvent {
+    /// In use now. `fallback` when the one that was chosen is not there.
+    InputOpened {
+        name: String,
+        fallback: bool,
+    },
+    OutputOpened {
+        name: String,
+        fallback: bool,
+    },
+    /// There is none that can be opened; retried every second.
+    InputMissing {
+        why: DeviceFault,
+    },
+    OutputMissing {
+        why: DeviceFault,
+    },
+    /// Open, but nothing except zeros for two seconds: a refused permission or a hardware switch.
+    InputSilent,
+    /// Not zeros any more.
+    InputHeard,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceFault {
+    NoDevice,
+    PermissionRefused,
+    InUse,
+    File(String),
+    Other(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    pub name: String,
+    pub kind: DeviceKind,
+    pub is_default: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    Input,
+    Output,
+}
+
+/// One second of a connection. Where nothing could be measured yet, the value is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    pub generation: Generation,
+    /// Milliseconds, from LSR and DLSR of the far side's receiver reports (RFC 3550, 6.4.1).
+    pub round_trip_ms: Option<f32>,
+    /// Share of packets, 0 to 1, that did not reach us in the last second.
+    pub loss_in: f32,
+    /// Share of ours, 0 to 1, that did not reach the far side, by its newest receiver report.
+    pub loss_out: Option<f32>,
+    /// Interarrival jitter in milliseconds (RFC 3550, A.8), ours and the far side's.
+    pub jitter_in_ms: f32,
+    pub jitter_out_ms: Option<f32>,
+    /// Share of the samples played in the last second, 0 to 1, that were made up.
+    pub concealed: f32,
+    /// Milliseconds between the arrival of a frame and its playout, on average.
+    pub buffer_ms: f32,
+    /// Bits per second of RTP payload.
+    pub bitrate_in: u32,
+    pub bitrate_out: u32,
+    pub packets_in: u64,
+    pub packets_out: u64,
+    /// Estimated mean opinion score, 1 to 4.5, by the E-model (ITU-T G.107).
+    pub mos: Option<f32>,
+    /// `host`, `srflx`, `prflx` or `relay`, of the pair in use.
+    pub local_candidate: Option<String>,
+    pub remote_candidate: Option<String>,
+}

@@ -1,0 +1,1 @@
+//! Who reaches whom: HTTP, WebSocket, stores, metrics.

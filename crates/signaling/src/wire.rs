@@ -1,0 +1,449 @@
+//! Every message of the native protocol: JSON text frames, a `type` in each, unknown fields refused.
+//!
+//! A client sends [`ClientFrame`]s: one hello, then commands, each with an id that makes a repeat harmless. The server
+//! answers each command with an ack or a refusal, and sends [`Event`]s, each with a number, so that a client that
+//! resumes gets what it missed. An event that shows a call holds the whole of it: the newest replaces the others.
+
+use crate::{
+    AttemptId, BookingId, CallId, Candidate, CommandId, DescriptionKind, DeviceId, Handle, Sdp, SessionId, Token,
+    UnixMs, UserId,
+};
+use serde::{Deserialize, Serialize};
+
+/// From an app to the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientFrame {
+    /// The first frame, within 5 s of the socket's opening.
+    Hello {
+        version: u16,
+        token: Token,
+        device: DeviceId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<Resume>,
+    },
+    /// Instead of a hello, and only where the server runs with `--dev`: who is there to sign in as?
+    DevPeople {},
+    Command {
+        id: CommandId,
+        command: Command,
+    },
+}
+
+/// Names the session that was lost and the last event that was seen in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    pub session: SessionId,
+    pub seen: u64,
+}
+
+/// What a party can ask for. Each is safe to repeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// This person's bookings from now on. Answered by [`Reply::Bookings`].
+    Bookings {},
+    /// This person's ended calls, newest first, those that ended before `before`. Answered by [`Reply::History`].
+    History {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<UnixMs>,
+        limit: u16,
+    },
+    /// Calls the other party of a booking. Answered by [`Reply::Call`].
+    Invite {
+        booking: BookingId,
+        attempt: AttemptId,
+    },
+    /// This device shows and sounds the ring.
+    Ringing {
+        call: CallId,
+    },
+    Accept {
+        call: CallId,
+    },
+    Decline {
+        call: CallId,
+        because: Because,
+    },
+    /// Ends a call in any state: cancels it while it rings, hangs up later.
+    HangUp {
+        call: CallId,
+    },
+    /// The connection of this generation stands here; descriptions may come.
+    Ready {
+        call: CallId,
+        generation: u32,
+    },
+    Describe {
+        call: CallId,
+        generation: u32,
+        kind: DescriptionKind,
+        sdp: Sdp,
+    },
+    /// `done` after this side's last candidate of the generation.
+    Candidates {
+        call: CallId,
+        generation: u32,
+        candidates: Vec<Candidate>,
+        done: bool,
+    },
+    /// Whether decoded speech frames of the other party are being played here.
+    Hearing {
+        call: CallId,
+        generation: u32,
+        hearing: bool,
+    },
+    /// The connection of this generation is lost: both shall make the next one.
+    Renew {
+        call: CallId,
+        generation: u32,
+    },
+    /// This device cannot carry the call: no connection could be made at all.
+    Fail {
+        call: CallId,
+    },
+    /// This party's microphone is off, or on again; shown to the other.
+    Muted {
+        call: CallId,
+        muted: bool,
+    },
+}
+
+/// Why a callee declines, in the words an app offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    NotNow,
+    InTwoMinutes,
+    WrongTime,
+    Unwell,
+}
+
+/// From the server to an app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ServerFrame {
+    /// `resumed`: the session goes on, and the events after `seen` follow. If not, the app sends again what it had
+    /// said about its call. `server_time` is the only clock that decides.
+    Welcome {
+        session: SessionId,
+        resumed: bool,
+        server_time: UnixMs,
+        you: You,
+        limits: Limits,
+    },
+    DevPeople {
+        people: Vec<DevPerson>,
+    },
+    Ack {
+        id: CommandId,
+        reply: Reply,
+    },
+    /// A command was refused, or (without an id) the frame or the socket itself; the latter is closed after it.
+    Refused {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<CommandId>,
+        error: WireError,
+    },
+    Event {
+        seq: u64,
+        event: Event,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct You {
+    pub user: UserId,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevPerson {
+    pub name: String,
+    pub role: Role,
+    pub token: Token,
+}
+
+/// What a client needs to know of the server's limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub frame_bytes: u32,
+    pub ping_seconds: u16,
+    pub resume_seconds: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reply {
+    Done {},
+    Call { call: CallId },
+    Bookings { bookings: Vec<BookingView> },
+    History { calls: Vec<CallRecord> },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// All that this device may know of a call, now.
+    Call {
+        view: CallView,
+    },
+    /// The other party's description or candidates, in the order they were sent.
+    Description {
+        call: CallId,
+        generation: u32,
+        kind: DescriptionKind,
+        sdp: Sdp,
+    },
+    Candidates {
+        call: CallId,
+        generation: u32,
+        candidates: Vec<Candidate>,
+        done: bool,
+    },
+    /// This person's bookings, all that are not over; sent after the welcome and when one of them changes.
+    Bookings {
+        bookings: Vec<BookingView>,
+    },
+    /// The other party of a booking came, went, or is in another call.
+    Presence {
+        booking: BookingId,
+        presence: Presence,
+    },
+}
+
+/// A call as one device of one party sees it. Versions only grow; an older one is thrown away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallView {
+    pub call: CallId,
+    pub booking: BookingId,
+    pub version: u32,
+    pub you: Side,
+    pub peer: Peer,
+    pub phase: Phase,
+}
+
+/// Where a call stands, as the server says it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Phase {
+    /// The callee's app has not said that it rings.
+    Inviting {
+        since: UnixMs,
+    },
+    Ringing {
+        since: UnixMs,
+    },
+    /// Accepted, on this device: make the connection. `go` once both said ready; then `offers` says who begins.
+    Connecting {
+        connection: Connection,
+    },
+    Connected {
+        connection: Connection,
+        connected_at: UnixMs,
+        peer_muted: bool,
+    },
+    /// Sound was lost at `since`; the connection's generation is a new one.
+    Reconnecting {
+        connection: Connection,
+        connected_at: UnixMs,
+        since: UnixMs,
+        peer_muted: bool,
+    },
+    /// Another device of this person took or holds the call.
+    Elsewhere {},
+    Ended {
+        ending: Ending,
+    },
+}
+
+/// One attempt to carry sound between the two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connection {
+    pub generation: u32,
+    /// This device makes the offer.
+    pub offers: bool,
+    /// Both sides are ready.
+    pub go: bool,
+}
+
+/// How a call ended: one for both sides, stored once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ending {
+    pub reason: EndReason,
+    /// Who ended it, where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Side>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<Because>,
+    /// Milliseconds from connected to the end; 0 if it never was.
+    pub duration_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// A party hung up after the call was accepted.
+    HungUp,
+    /// The caller hung up before that.
+    Cancelled,
+    Declined,
+    /// Nobody accepted within the ring timeout.
+    NoAnswer,
+    /// The callee is in another call.
+    Busy,
+    /// Accepted, but no sound ever flowed both ways.
+    MediaFailed,
+    /// Sound was lost and did not come back in time.
+    MediaLost,
+    /// The booking was cancelled before the call was accepted.
+    BookingCancelled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Caller,
+    Callee,
+}
+
+impl Side {
+    pub fn other(self) -> Self {
+        match self {
+            Self::Caller => Self::Callee,
+            Self::Callee => Self::Caller,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Client,
+    Provider,
+}
+
+impl Role {
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Provider,
+            Self::Provider => Self::Client,
+        }
+    }
+}
+
+/// The other party, as much as one may know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    pub handle: Handle,
+    pub name: String,
+    pub role: Role,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BookingView {
+    pub booking: BookingId,
+    pub topic: String,
+    pub starts_at: UnixMs,
+    pub length_ms: u64,
+    /// Calls can be made from `opens_at` to `closes_at`.
+    pub opens_at: UnixMs,
+    pub closes_at: UnixMs,
+    pub state: BookingState,
+    pub you: Role,
+    pub peer: Peer,
+    pub presence: Presence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BookingState {
+    Scheduled,
+    Cancelled,
+    Done,
+    NoShowClient,
+    NoShowProvider,
+}
+
+/// Whether the other party's app can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Presence {
+    Online {},
+    InAnotherCall {},
+    /// `since` is unknown for one who was never there.
+    Away {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<UnixMs>,
+    },
+}
+
+/// A call that is over, as one party finds it in the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallRecord {
+    pub call: CallId,
+    pub booking: BookingId,
+    pub topic: String,
+    pub you: Side,
+    pub peer: Peer,
+    pub invited_at: UnixMs,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_at: Option<UnixMs>,
+    pub ended_at: UnixMs,
+    pub ending: Ending,
+}
+
+/// Why something was refused. `message` is a sentence for logs and developers; apps show their own by `code`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireError {
+    pub code: ErrorCode,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The frame is no message of this protocol.
+    BadFrame,
+    TooLarge,
+    UnsupportedVersion,
+    /// The first frame was none, or came too late.
+    HelloExpected,
+    Unauthenticated,
+    TokenExpired,
+    TokenNotYetValid,
+    /// There is no such thing for this person. The same answer whether it exists or not.
+    NotFound,
+    /// The booking's join window opens later.
+    TooEarly,
+    /// The booking's join window is over.
+    TooLate,
+    BookingCancelled,
+    /// This person is in another call.
+    InAnotherCall,
+    /// This person is in this call on another device.
+    OnAnotherDevice,
+    /// The call is in a state in which this cannot be done.
+    WrongState,
+    /// The generation is not the call's newest.
+    StaleGeneration,
+    RateLimited,
+    /// The same device signed in again; this socket is closed.
+    Replaced,
+    /// The server cannot serve now; try again after `retry_after_ms`.
+    Unavailable,
+    Internal,
+}
