@@ -1,5 +1,18 @@
 //! What happens: the pure state machines of both sides of a booked call.
+//!
+//! [`Exchange`] and its [`BookedCall`]s are the server's side and the one authority; an [`Endpoint`] is one device of one
+//! person. All are told the time, hold no socket, ask for nothing and draw no random numbers, so that thousands of whole
+//! calls run in virtual time in the tests (`simulation`). The nine rules of a call stand in docs/architecture.md.
 
+pub mod booked_call;
 pub mod booking;
+pub mod endpoint;
+pub mod exchange;
+mod fault;
+#[cfg(test)]
+mod simulation;
 
+pub use booked_call::{BookedCall, Party, Sides};
 pub use booking::*;
+pub use endpoint::{CallNow, Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
+pub use exchange::{Effect, Exchange, Who};

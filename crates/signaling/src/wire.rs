@@ -99,10 +99,6 @@ pub enum Command {
         call: CallId,
         generation: u32,
     },
-    /// This device cannot carry the call: no connection could be made at all.
-    Fail {
-        call: CallId,
-    },
     /// This party's microphone is off, or on again; shown to the other.
     Muted {
         call: CallId,

@@ -1,0 +1,587 @@
+//! One call of one booking, as the server holds it.
+
+use crate::booking::Booking;
+use crate::fault::{Fault, planted};
+use bellwire_signaling::limits::CANDIDATES_A_GENERATION;
+use bellwire_signaling::{
+    AttemptId, Because, BookingId, CallId, CallRecord, CallView, Command, Connection, DescriptionKind, DeviceId,
+    EndReason, Ending, ErrorCode, Event, Handle, Peer, Phase, Role, Side, UnixMs, UserId,
+};
+use serde::{Deserialize, Serialize};
+
+/// An unanswered call ends after this. RingRTC's ring lasts as long.
+pub const RING_MS: u64 = 60_000;
+/// From accept to sound both ways; then the call ends with [`EndReason::MediaFailed`].
+pub const CONNECT_MS: u64 = 30_000;
+/// Without sound both ways after that; then it ends with [`EndReason::MediaLost`].
+pub const RECONNECT_MS: u64 = 30_000;
+
+/// The state of a call, in the one place that decides it.
+///
+/// ```text
+///              invite
+///                 |
+///             Inviting --"it rings here"--> Ringing          caller hangs up    -> cancelled
+///                 |                            |             callee declines    -> declined
+///                 +------------ accept --------+             60 s               -> no_answer
+///                               |                            in another call    -> busy
+///                          Connecting                        booking cancelled  -> booking_cancelled
+///                               |        \ 30 s -> media_failed
+///                       both hear each other
+///                               |
+///        +----------------- Connected
+///   one no longer hears         |
+///        |              both hear again
+///        +--> Reconnecting -----+
+///                  \ 30 s -> media_lost
+///
+///   from Connecting, Connected, Reconnecting: either party hangs up -> hung_up
+/// ```
+///
+/// Connecting, Connected and Reconnecting hold a [`Talk`]: the one device of each party, and the connection's generation.
+/// Whether a talk is connected follows from who hears; nothing else says so. Ended is final.
+///
+/// A value of this type is the whole truth of a call: it serialises, and a restarted or another server goes on from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BookedCall {
+    /// Of the serialised form.
+    format: u16,
+    id: CallId,
+    booking: BookingId,
+    topic: String,
+    attempt: AttemptId,
+    caller: Party,
+    callee: Party,
+    /// Who makes the offers: fixed for the call, so that two never cross.
+    offerer: Side,
+    version: u32,
+    invited_at: UnixMs,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    pub user: UserId,
+    pub handle: Handle,
+    pub name: String,
+    pub role: Role,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Inviting { from: DeviceId },
+    Ringing { from: DeviceId, since: UnixMs },
+    Connecting { talk: Talk, since: UnixMs },
+    Connected { talk: Talk, at: UnixMs },
+    Reconnecting { talk: Talk, at: UnixMs, since: UnixMs },
+    Ended { ending: Ending, at: UnixMs, connected_at: Option<UnixMs> },
+}
+
+/// What an accepted call has: a device on each side, and their connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Talk {
+    on: Sides<DeviceId>,
+    generation: u32,
+    ready: Sides<bool>,
+    hearing: Sides<bool>,
+    muted: Sides<bool>,
+    /// Candidates relayed in this generation, to bound them.
+    #[serde(skip)]
+    candidates: Sides<usize>,
+}
+
+/// One value for each side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sides<T> {
+    pub caller: T,
+    pub callee: T,
+}
+
+impl<T> Sides<T> {
+    pub fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Caller => &self.caller,
+            Side::Callee => &self.callee,
+        }
+    }
+
+    pub fn of_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Caller => &mut self.caller,
+            Side::Callee => &mut self.callee,
+        }
+    }
+}
+
+impl Sides<bool> {
+    pub fn both(&self) -> bool {
+        self.caller && self.callee
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Nothing: a repeat.
+    Unchanged,
+    /// The views of the call are new ones.
+    Changed,
+    /// Goes to the other side's device as it is.
+    Relay(Event),
+}
+
+impl BookedCall {
+    /// A call that begins now, from a device of the booking's `caller`.
+    pub fn invite(
+        id: CallId,
+        attempt: AttemptId,
+        booking: &Booking,
+        caller: Role,
+        from: DeviceId,
+        now: UnixMs,
+    ) -> BookedCall {
+        let party = |role| {
+            let person = booking.person(role);
+            Party { user: person.user.clone(), handle: person.handle.clone(), name: person.name.clone(), role }
+        };
+        let (caller, callee) = (party(caller), party(caller.other()));
+        let offerer = if caller.user < callee.user { Side::Caller } else { Side::Callee };
+        let state =
+            if planted(Fault::RingingAssumed) { State::Ringing { from, since: now } } else { State::Inviting { from } };
+        BookedCall {
+            format: 1,
+            id,
+            booking: booking.id.clone(),
+            topic: booking.topic.clone(),
+            attempt,
+            caller,
+            callee,
+            offerer,
+            version: 1,
+            invited_at: now,
+            state,
+        }
+    }
+
+    /// A command of a party's device. `Invite`, `Bookings` and `History` name no call and are refused.
+    pub fn step(
+        &mut self,
+        side: Side,
+        device: &DeviceId,
+        command: &Command,
+        now: UnixMs,
+    ) -> Result<Outcome, ErrorCode> {
+        match command {
+            Command::Ringing { .. } => self.rings(side, now),
+            Command::Accept { .. } => self.accept(side, device, now),
+            Command::Decline { because, .. } => self.decline(side, *because, now),
+            Command::HangUp { .. } => self.hang_up(side, device, now),
+            Command::Ready { generation, .. } => self.ready(side, device, *generation),
+            Command::Describe { generation, kind, sdp, .. } => {
+                self.may_describe(side, device, *generation, *kind)?;
+                let (call, generation, kind, sdp) = (self.id.clone(), *generation, *kind, sdp.clone());
+                Ok(Outcome::Relay(Event::Description { call, generation, kind, sdp }))
+            }
+            Command::Candidates { generation, candidates, done, .. } => {
+                self.may_trickle(side, device, *generation, candidates.len())?;
+                let (call, generation, candidates) = (self.id.clone(), *generation, candidates.clone());
+                Ok(Outcome::Relay(Event::Candidates { call, generation, candidates, done: *done }))
+            }
+            Command::Hearing { generation, hearing, .. } => self.hears(side, device, *generation, *hearing, now),
+            Command::Renew { generation, .. } => self.renew(side, device, *generation),
+            Command::Muted { muted, .. } => self.mutes(side, device, *muted),
+            Command::Invite { .. } | Command::Bookings {} | Command::History { .. } => Err(ErrorCode::WrongState),
+        }
+    }
+
+    /// Ends a call that rings, for a reason that no party gave. Later it stays as it is.
+    pub fn withdraw(&mut self, reason: EndReason, now: UnixMs) -> Outcome {
+        match self.state {
+            State::Inviting { .. } | State::Ringing { .. } => self.end(reason, None, None, now),
+            State::Connecting { .. } | State::Connected { .. } | State::Reconnecting { .. } | State::Ended { .. } => {
+                Outcome::Unchanged
+            }
+        }
+    }
+
+    /// The call's deadline came. `linked` says whose device the server hears: a call in which one side hears the other
+    /// is not ended while the silent side only lacks its link (rule 7); it gets another term.
+    pub fn expire(&mut self, linked: Sides<bool>, now: UnixMs) -> Outcome {
+        if self.deadline().is_none_or(|at| now < at) {
+            return Outcome::Unchanged;
+        }
+        match &mut self.state {
+            State::Inviting { .. } | State::Ringing { .. } => self.end(EndReason::NoAnswer, None, None, now),
+            State::Connecting { .. } => self.end(EndReason::MediaFailed, None, None, now),
+            State::Reconnecting { talk, since, .. } => {
+                let spared = [Side::Caller, Side::Callee]
+                    .into_iter()
+                    .any(|side| *talk.hearing.of(side) && !*linked.of(side.other()));
+                if spared {
+                    *since = now;
+                    self.changed()
+                } else {
+                    self.end(EndReason::MediaLost, None, None, now)
+                }
+            }
+            State::Connected { .. } | State::Ended { .. } => Outcome::Unchanged,
+        }
+    }
+
+    /// Both devices were away from the server for too long to believe that they still talk.
+    pub fn abandon(&mut self, now: UnixMs) -> Outcome {
+        match self.state {
+            State::Connecting { .. } => self.end(EndReason::MediaFailed, None, None, now),
+            State::Connected { .. } | State::Reconnecting { .. } => self.end(EndReason::MediaLost, None, None, now),
+            State::Inviting { .. } | State::Ringing { .. } | State::Ended { .. } => Outcome::Unchanged,
+        }
+    }
+
+    /// After a restart: time in which nobody could be heard does not count against a call that was accepted.
+    pub fn restored(&mut self, now: UnixMs) {
+        match &mut self.state {
+            State::Connecting { since, .. } | State::Reconnecting { since, .. } => *since = now,
+            State::Inviting { .. } | State::Ringing { .. } | State::Connected { .. } | State::Ended { .. } => {}
+        }
+    }
+
+    /// When [`expire`](Self::expire) is due.
+    pub fn deadline(&self) -> Option<UnixMs> {
+        match &self.state {
+            State::Inviting { .. } | State::Ringing { .. } => Some(self.invited_at.plus(RING_MS)),
+            State::Connecting { since, .. } => Some(since.plus(CONNECT_MS)),
+            State::Reconnecting { since, .. } => Some(since.plus(RECONNECT_MS)),
+            State::Connected { .. } | State::Ended { .. } => None,
+        }
+    }
+
+    /// The call as this device of this side may see it.
+    pub fn view(&self, side: Side, device: &DeviceId) -> CallView {
+        let phase = match &self.state {
+            State::Inviting { from } if side == Side::Callee || from == device => {
+                Phase::Inviting { since: self.invited_at }
+            }
+            State::Ringing { from, .. } if side == Side::Callee || from == device => {
+                Phase::Ringing { since: self.invited_at }
+            }
+            State::Connecting { talk, .. } if talk.on.of(side) == device => {
+                Phase::Connecting { connection: self.connection(talk, side) }
+            }
+            State::Connected { talk, at } if talk.on.of(side) == device => Phase::Connected {
+                connection: self.connection(talk, side),
+                connected_at: *at,
+                peer_muted: *talk.muted.of(side.other()),
+            },
+            State::Reconnecting { talk, at, since } if talk.on.of(side) == device => Phase::Reconnecting {
+                connection: self.connection(talk, side),
+                connected_at: *at,
+                since: *since,
+                peer_muted: *talk.muted.of(side.other()),
+            },
+            State::Ended { ending, .. } => Phase::Ended { ending: ending.clone() },
+            State::Inviting { .. }
+            | State::Ringing { .. }
+            | State::Connecting { .. }
+            | State::Connected { .. }
+            | State::Reconnecting { .. } => Phase::Elsewhere {},
+        };
+        CallView {
+            call: self.id.clone(),
+            booking: self.booking.clone(),
+            version: self.version,
+            you: side,
+            peer: self.peer(side.other()),
+            phase,
+        }
+    }
+
+    /// The call as `side` finds it in the history, once it is over.
+    pub fn record_for(&self, side: Side) -> Option<CallRecord> {
+        let State::Ended { ending, at, connected_at } = &self.state else { return None };
+        Some(CallRecord {
+            call: self.id.clone(),
+            booking: self.booking.clone(),
+            topic: self.topic.clone(),
+            you: side,
+            peer: self.peer(side.other()),
+            invited_at: self.invited_at,
+            connected_at: *connected_at,
+            ended_at: *at,
+            ending: ending.clone(),
+        })
+    }
+
+    pub fn id(&self) -> &CallId {
+        &self.id
+    }
+
+    pub fn booking(&self) -> &BookingId {
+        &self.booking
+    }
+
+    pub fn attempt(&self) -> &AttemptId {
+        &self.attempt
+    }
+
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub fn invited_at(&self) -> UnixMs {
+        self.invited_at
+    }
+
+    pub fn connected_at(&self) -> Option<UnixMs> {
+        match &self.state {
+            State::Connected { at, .. } | State::Reconnecting { at, .. } => Some(*at),
+            State::Ended { connected_at, .. } => *connected_at,
+            State::Inviting { .. } | State::Ringing { .. } | State::Connecting { .. } => None,
+        }
+    }
+
+    pub fn ended(&self) -> Option<(UnixMs, &Ending)> {
+        match &self.state {
+            State::Ended { ending, at, .. } => Some((*at, ending)),
+            State::Inviting { .. }
+            | State::Ringing { .. }
+            | State::Connecting { .. }
+            | State::Connected { .. }
+            | State::Reconnecting { .. } => None,
+        }
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.ended().is_some()
+    }
+
+    /// Nobody accepted it yet, and it is not over.
+    pub fn is_ringing(&self) -> bool {
+        matches!(self.state, State::Inviting { .. } | State::Ringing { .. })
+    }
+
+    pub fn party(&self, side: Side) -> &Party {
+        match side {
+            Side::Caller => &self.caller,
+            Side::Callee => &self.callee,
+        }
+    }
+
+    pub fn side_of(&self, user: &UserId) -> Option<Side> {
+        if planted(Fault::StrangerObeyed) && self.caller.user != *user {
+            return Some(Side::Callee);
+        }
+        [Side::Caller, Side::Callee].into_iter().find(|side| self.party(*side).user == *user)
+    }
+
+    /// The one device that carries this side: the caller's from the start, the callee's once it accepted.
+    pub fn device(&self, side: Side) -> Option<&DeviceId> {
+        match &self.state {
+            State::Inviting { from } | State::Ringing { from, .. } => (side == Side::Caller).then_some(from),
+            State::Connecting { talk, .. } | State::Connected { talk, .. } | State::Reconnecting { talk, .. } => {
+                Some(talk.on.of(side))
+            }
+            State::Ended { .. } => None,
+        }
+    }
+
+    fn rings(&mut self, side: Side, now: UnixMs) -> Result<Outcome, ErrorCode> {
+        if side == Side::Caller {
+            return Err(ErrorCode::WrongState);
+        }
+        match &self.state {
+            State::Inviting { from } => {
+                self.state = State::Ringing { from: from.clone(), since: now };
+                Ok(self.changed())
+            }
+            State::Ringing { .. }
+            | State::Connecting { .. }
+            | State::Connected { .. }
+            | State::Reconnecting { .. }
+            | State::Ended { .. } => Ok(Outcome::Unchanged),
+        }
+    }
+
+    fn accept(&mut self, side: Side, device: &DeviceId, now: UnixMs) -> Result<Outcome, ErrorCode> {
+        if side == Side::Caller {
+            return Err(ErrorCode::WrongState);
+        }
+        match &mut self.state {
+            State::Inviting { from } | State::Ringing { from, .. } => {
+                let talk = Talk {
+                    on: Sides { caller: from.clone(), callee: device.clone() },
+                    generation: 1,
+                    ready: Sides::default(),
+                    hearing: Sides::default(),
+                    muted: Sides::default(),
+                    candidates: Sides::default(),
+                };
+                self.state = State::Connecting { talk, since: now };
+                Ok(self.changed())
+            }
+            State::Connecting { talk, .. } | State::Connected { talk, .. } | State::Reconnecting { talk, .. } => {
+                if talk.on.callee == *device {
+                    Ok(Outcome::Unchanged)
+                } else if planted(Fault::SecondAcceptWins) {
+                    talk.on.callee = device.clone();
+                    Ok(self.changed())
+                } else {
+                    Err(ErrorCode::OnAnotherDevice)
+                }
+            }
+            State::Ended { .. } => Err(ErrorCode::WrongState),
+        }
+    }
+
+    fn decline(&mut self, side: Side, because: Because, now: UnixMs) -> Result<Outcome, ErrorCode> {
+        if side == Side::Caller {
+            return Err(ErrorCode::WrongState);
+        }
+        match &self.state {
+            State::Inviting { .. } | State::Ringing { .. } => {
+                Ok(self.end(EndReason::Declined, Some(side), Some(because), now))
+            }
+            State::Connecting { .. } | State::Connected { .. } | State::Reconnecting { .. } => {
+                Err(ErrorCode::WrongState)
+            }
+            State::Ended { .. } => Ok(Outcome::Unchanged),
+        }
+    }
+
+    fn hang_up(&mut self, side: Side, device: &DeviceId, now: UnixMs) -> Result<Outcome, ErrorCode> {
+        match (&self.state, side) {
+            (State::Inviting { from } | State::Ringing { from, .. }, Side::Caller) => {
+                if from != device {
+                    return Err(ErrorCode::OnAnotherDevice);
+                }
+                Ok(self.end(EndReason::Cancelled, Some(side), None, now))
+            }
+            (State::Inviting { .. } | State::Ringing { .. }, Side::Callee) => {
+                Ok(self.end(EndReason::Declined, Some(side), Some(Because::NotNow), now))
+            }
+            (State::Connecting { .. } | State::Connected { .. } | State::Reconnecting { .. }, _) => {
+                self.talk(side, device)?;
+                Ok(self.end(EndReason::HungUp, Some(side), None, now))
+            }
+            (State::Ended { .. }, _) if planted(Fault::EndedTwice) => {
+                Ok(self.end(EndReason::HungUp, Some(side), None, now))
+            }
+            (State::Ended { .. }, _) => Ok(Outcome::Unchanged),
+        }
+    }
+
+    fn ready(&mut self, side: Side, device: &DeviceId, generation: u32) -> Result<Outcome, ErrorCode> {
+        let talk = self.talk_of(side, device, generation)?;
+        if std::mem::replace(talk.ready.of_mut(side), true) || !talk.ready.both() {
+            return Ok(Outcome::Unchanged);
+        }
+        Ok(self.changed())
+    }
+
+    fn may_describe(
+        &mut self,
+        side: Side,
+        device: &DeviceId,
+        generation: u32,
+        kind: DescriptionKind,
+    ) -> Result<(), ErrorCode> {
+        let in_turn = (kind == DescriptionKind::Offer) == (side == self.offerer);
+        let talk = self.talk_of(side, device, generation)?;
+        if talk.ready.both() && in_turn { Ok(()) } else { Err(ErrorCode::WrongState) }
+    }
+
+    fn may_trickle(&mut self, side: Side, device: &DeviceId, generation: u32, more: usize) -> Result<(), ErrorCode> {
+        let relayed = self.talk_of(side, device, generation)?.candidates.of_mut(side);
+        if *relayed + more > CANDIDATES_A_GENERATION {
+            return Err(ErrorCode::RateLimited);
+        }
+        *relayed += more;
+        Ok(())
+    }
+
+    /// A side hears on any connection that it still holds, so an older generation counts too.
+    fn hears(
+        &mut self,
+        side: Side,
+        device: &DeviceId,
+        generation: u32,
+        hearing: bool,
+        now: UnixMs,
+    ) -> Result<Outcome, ErrorCode> {
+        let talk = self.talk(side, device)?;
+        if generation == 0 || generation > talk.generation {
+            return Err(ErrorCode::StaleGeneration);
+        }
+        if std::mem::replace(talk.hearing.of_mut(side), hearing) == hearing {
+            return Ok(Outcome::Unchanged);
+        }
+        let talk = talk.clone();
+        let both = talk.hearing.both() || (planted(Fault::ConnectedOneWay) && hearing);
+        match (&self.state, both) {
+            (State::Connecting { .. }, true) => self.state = State::Connected { talk, at: now },
+            (State::Connected { at, .. }, false) => self.state = State::Reconnecting { talk, at: *at, since: now },
+            (State::Reconnecting { at, .. }, true) => self.state = State::Connected { talk, at: *at },
+            (State::Connecting { .. } | State::Reconnecting { .. }, false)
+            | (State::Connected { .. } | State::Inviting { .. } | State::Ringing { .. } | State::Ended { .. }, _) => {}
+        }
+        Ok(self.changed())
+    }
+
+    fn renew(&mut self, side: Side, device: &DeviceId, generation: u32) -> Result<Outcome, ErrorCode> {
+        let talk = self.talk(side, device)?;
+        if generation > talk.generation {
+            return Err(ErrorCode::StaleGeneration);
+        }
+        if generation < talk.generation {
+            return Ok(Outcome::Unchanged);
+        }
+        talk.generation = generation.saturating_add(1);
+        talk.ready = Sides::default();
+        talk.candidates = Sides::default();
+        Ok(self.changed())
+    }
+
+    fn mutes(&mut self, side: Side, device: &DeviceId, muted: bool) -> Result<Outcome, ErrorCode> {
+        let talk = self.talk(side, device)?;
+        if std::mem::replace(talk.muted.of_mut(side), muted) == muted {
+            return Ok(Outcome::Unchanged);
+        }
+        Ok(self.changed())
+    }
+
+    fn talk(&mut self, side: Side, device: &DeviceId) -> Result<&mut Talk, ErrorCode> {
+        match &mut self.state {
+            State::Connecting { talk, .. } | State::Connected { talk, .. } | State::Reconnecting { talk, .. } => {
+                if talk.on.of(side) == device { Ok(talk) } else { Err(ErrorCode::OnAnotherDevice) }
+            }
+            State::Inviting { .. } | State::Ringing { .. } | State::Ended { .. } => Err(ErrorCode::WrongState),
+        }
+    }
+
+    fn talk_of(&mut self, side: Side, device: &DeviceId, generation: u32) -> Result<&mut Talk, ErrorCode> {
+        let talk = self.talk(side, device)?;
+        if talk.generation == generation { Ok(talk) } else { Err(ErrorCode::StaleGeneration) }
+    }
+
+    /// The one way to an end.
+    fn end(&mut self, reason: EndReason, by: Option<Side>, because: Option<Because>, now: UnixMs) -> Outcome {
+        let connected_at = self.connected_at();
+        let duration_ms = connected_at.map_or(0, |at| now.since(at));
+        self.state = State::Ended { ending: Ending { reason, by, because, duration_ms }, at: now, connected_at };
+        self.changed()
+    }
+
+    fn changed(&mut self) -> Outcome {
+        self.version = self.version.saturating_add(1);
+        Outcome::Changed
+    }
+
+    fn connection(&self, talk: &Talk, side: Side) -> Connection {
+        Connection { generation: talk.generation, offers: side == self.offerer, go: talk.ready.both() }
+    }
+
+    fn peer(&self, side: Side) -> Peer {
+        let party = self.party(side);
+        Peer { handle: party.handle.clone(), name: party.name.clone(), role: party.role }
+    }
+}

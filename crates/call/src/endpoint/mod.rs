@@ -1,0 +1,743 @@
+//! One device of one person: what it shows, what it tells the server, what it has its sound do.
+//!
+//! The owner feeds [`Endpoint::handle`] and drains [`Endpoint::poll_output`] after each input; when
+//! [`Endpoint::poll_timeout`] is due it hands in [`Input::Timeout`]. The endpoint follows the server's newest view of a call
+//! and never decides what both sides must agree on; alone it decides only for its own user: a hang-up shows at once, and
+//! with no link a call that has been lost for long enough is over, until the server's word replaces that ([`State::Ended`]).
+
+mod outbox;
+mod talking;
+
+use bellwire_signaling::{
+    AttemptId, Because, BookingId, BookingView, CallId, CallRecord, CallView, Candidate, ClientFrame, Command,
+    CommandId, DescriptionKind, EndReason, Ending, ErrorCode, Event, Peer, Phase, Reply, Sdp, Side, UnixMs, WireError,
+};
+use outbox::Outbox;
+use std::collections::{BTreeMap, VecDeque};
+use talking::{Doing, Talking};
+
+use crate::booked_call::{CONNECT_MS, RECONNECT_MS, RING_MS};
+use crate::fault::{Fault, planted};
+
+/// Without a link, this device gives a call up this much later than the server would.
+const MARGIN_MS: u64 = 5_000;
+/// Calls that are over here, so that a late view does not bring one back.
+const REMEMBERED_CALLS: usize = 16;
+
+/// Milliseconds since some moment before the app's start; never goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Monotonic(pub u64);
+
+impl Monotonic {
+    pub fn plus(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+    pub fn since(self, earlier: Monotonic) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    Command(UserCommand),
+    /// The socket is signed in. `resumed`: nothing of what was said or sent before got lost.
+    LinkUp {
+        resumed: bool,
+    },
+    LinkDown,
+    Server(Event),
+    Reply {
+        id: CommandId,
+        result: Result<Reply, WireError>,
+    },
+    Media(MediaEvent),
+    Timeout,
+}
+
+/// What a person can want.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UserCommand {
+    Call(BookingId),
+    Accept,
+    Decline(Because),
+    HangUp,
+    Mute(bool),
+    /// Leave the screen of a call that is over.
+    Dismiss,
+    RefreshBookings,
+    History {
+        before: Option<UnixMs>,
+    },
+}
+
+/// What the sound engine says. Generations that the endpoint no longer holds are ignored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaEvent {
+    Opened { generation: u32 },
+    Description { generation: u32, kind: DescriptionKind, sdp: Sdp },
+    Candidates { generation: u32, candidates: Vec<Candidate>, done: bool },
+    Flowing { generation: u32 },
+    Stalled { generation: u32 },
+    Failed { generation: u32 },
+}
+
+/// What the sound engine shall do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaCommand {
+    /// A call is near: open the devices.
+    Warm,
+    Open {
+        generation: u32,
+    },
+    Offer {
+        generation: u32,
+    },
+    SetRemote {
+        generation: u32,
+        kind: DescriptionKind,
+        sdp: Sdp,
+    },
+    AddCandidates {
+        generation: u32,
+        candidates: Vec<Candidate>,
+    },
+    Mute(bool),
+    /// Everything of the call: connections and devices.
+    Close,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    Send(ClientFrame),
+    Media(MediaCommand),
+    Notice(Notice),
+}
+
+/// Said once, to the person.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// What the person asked for was refused.
+    Refused {
+        code: ErrorCode,
+        retry_after_ms: Option<u64>,
+    },
+    History(Vec<CallRecord>),
+}
+
+/// Why a timeout is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// No link, and the call would be over by now.
+    GiveUp,
+    /// Ask for the next connection again.
+    Renew,
+    /// A command that the server could not take is sent again.
+    Resend,
+}
+
+/// The one call this device is concerned with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallNow {
+    /// Unknown until the server has answered the invite.
+    pub call: Option<CallId>,
+    pub booking: BookingId,
+    pub you: Side,
+    pub peer: Option<Peer>,
+    pub state: State,
+    pub muted: bool,
+    pub peer_muted: bool,
+    /// When it was first connected here.
+    pub connected_at: Option<Monotonic>,
+}
+
+/// What a person sees of a call.
+///
+/// ```text
+///   Call(booking)                    the other party calls
+///        |                                   |
+///    Inviting --their app rings--> Ringing   Ringing (incoming) ----> Elsewhere: another device answered
+///        \___________________________/ |         |  \
+///                                      |       Accept  Decline / 60 s / they cancel -> Ended
+///                                      v         v
+///                                     Connecting <
+///                                          |
+///                        the server: both hear each other
+///                                          |
+///                                      Connected <----> Reconnecting
+///
+///   HangUp, or the server's word, from each: Ended { confirmed }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Inviting,
+    /// As caller: their app rings. As callee: it rings here.
+    Ringing,
+    Connecting,
+    Connected,
+    Reconnecting {
+        since: Monotonic,
+    },
+    /// Another device of this person has the call.
+    Elsewhere,
+    /// `confirmed`: the server said so, and it is the reason that both sides have.
+    Ended {
+        ending: Ending,
+        confirmed: bool,
+    },
+}
+
+pub struct Endpoint {
+    outbox: Outbox,
+    linked: bool,
+    call: Option<Call>,
+    /// The newest view of each call that is not the one above.
+    others: BTreeMap<CallId, CallView>,
+    /// Calls that ended here.
+    over: VecDeque<CallId>,
+    /// Invites that the person took back before the server answered them.
+    taken_back: Vec<CommandId>,
+    bookings: Vec<BookingView>,
+    muted: bool,
+    outputs: VecDeque<Output>,
+}
+
+struct Call {
+    now: CallNow,
+    version: u32,
+    /// The invite's command, until it is answered.
+    invite: Option<CommandId>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Inviting or Ringing, given up at `until` if there is no link. `accepted`: this person pressed accept.
+    Before {
+        until: Monotonic,
+        accepted: bool,
+    },
+    Talking(Talking),
+    /// Elsewhere or Ended.
+    Over,
+}
+
+impl Endpoint {
+    /// `nonce`: random, once a process. Ids of commands and attempts are made of it and a counter.
+    pub fn new(nonce: u128) -> Self {
+        Self {
+            outbox: Outbox::new(nonce),
+            linked: false,
+            call: None,
+            others: BTreeMap::new(),
+            over: VecDeque::new(),
+            taken_back: Vec::new(),
+            bookings: Vec::new(),
+            muted: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    pub fn handle(&mut self, input: Input, now: Monotonic) {
+        match input {
+            Input::Command(command) => self.handle_command(command, now),
+            Input::LinkUp { resumed } => self.handle_link_up(resumed),
+            Input::LinkDown => {
+                self.linked = false;
+                self.outbox.link_lost();
+            }
+            Input::Server(event) => self.handle_event(event, now),
+            Input::Reply { id, result } => self.handle_reply(&id, result, now),
+            Input::Media(event) => self.handle_media(event, now),
+            Input::Timeout => self.handle_timeout(now),
+        }
+        self.flush(now);
+    }
+
+    // Inputs.
+
+    fn handle_command(&mut self, command: UserCommand, now: Monotonic) {
+        match command {
+            UserCommand::Call(booking) => self.invite(booking, now),
+            UserCommand::Accept => self.accept(),
+            UserCommand::Decline(because) => self.decline(because),
+            UserCommand::HangUp => self.hang_up(now),
+            UserCommand::Mute(muted) => self.mute(muted),
+            UserCommand::Dismiss => {
+                if self.call.as_ref().is_some_and(Call::is_over) {
+                    self.call = None;
+                    self.take_waiting(now);
+                }
+            }
+            UserCommand::RefreshBookings => {
+                self.outbox.push(Command::Bookings {});
+            }
+            UserCommand::History { before } => {
+                self.outbox.push(Command::History { before, limit: bellwire_signaling::limits::HISTORY_PAGE });
+            }
+        }
+    }
+
+    fn handle_link_up(&mut self, resumed: bool) {
+        self.linked = true;
+        if resumed {
+            return;
+        }
+        // The server may be another than before: what hung on a generation is said anew once its view came.
+        self.outbox.new_session();
+        self.others.clear();
+        if let Some(call) = &mut self.call {
+            call.version = 0;
+            if let Stage::Talking(talking) = &mut call.stage {
+                talking.say_again = true;
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, now: Monotonic) {
+        match event {
+            Event::Call { view } => self.handle_view(view, now),
+            Event::Description { call, generation, kind, sdp } => {
+                if let Some(talking) = self.talking(&call) {
+                    let doing = talking.remote_description(generation, kind, sdp);
+                    self.act(doing);
+                }
+            }
+            Event::Candidates { call, generation, candidates, done: _ } => {
+                if let Some(talking) = self.talking(&call) {
+                    let doing = talking.remote_candidates(generation, candidates);
+                    self.act(doing);
+                }
+            }
+            Event::Bookings { bookings } => self.bookings = bookings,
+            Event::Presence { booking, presence } => {
+                for view in self.bookings.iter_mut().filter(|view| view.booking == booking) {
+                    view.presence = presence;
+                }
+            }
+        }
+    }
+
+    fn handle_view(&mut self, view: CallView, now: Monotonic) {
+        match &mut self.call {
+            Some(call) if call.now.call.as_ref() == Some(&view.call) => {
+                if view.version > call.version {
+                    call.version = view.version;
+                    self.follow(view, now);
+                }
+            }
+            Some(_) | None => {
+                let newer = self.others.get(&view.call).is_none_or(|known| known.version < view.version);
+                if newer {
+                    self.others.insert(view.call.clone(), view);
+                    self.take_waiting(now);
+                }
+            }
+        }
+    }
+
+    fn handle_reply(&mut self, id: &CommandId, result: Result<Reply, WireError>, now: Monotonic) {
+        let Some(command) = self.outbox.answered(id) else { return };
+        match result {
+            Ok(Reply::Done {}) => {}
+            Ok(Reply::Call { call }) => self.invite_answered(id, call, now),
+            Ok(Reply::Bookings { bookings }) => self.bookings = bookings,
+            Ok(Reply::History { calls }) => self.notice(Notice::History(calls)),
+            Err(error) => self.refused(id, command, &error, now),
+        }
+    }
+
+    fn handle_media(&mut self, event: MediaEvent, now: Monotonic) {
+        let Some(Call { now: shown, stage: Stage::Talking(talking), .. }) = &mut self.call else { return };
+        let Some(id) = shown.call.clone() else { return };
+        let doing = talking.media(&id, event, now);
+        shown.state = talking.state();
+        shown.connected_at = talking.connected_at;
+        self.act(doing);
+    }
+
+    fn handle_timeout(&mut self, now: Monotonic) {
+        let linked = self.linked;
+        let Some(call) = &mut self.call else { return };
+        if !linked && call.gives_up_at().is_some_and(|at| at <= now) {
+            let reason = call.reason_to_give_up();
+            self.end_here(reason, None, now);
+            return;
+        }
+        if let (Stage::Talking(talking), Some(id)) = (&mut call.stage, call.now.call.clone()) {
+            let doing = talking.due(&id, now);
+            self.act(doing);
+        }
+    }
+
+    // Commands of the person.
+
+    fn invite(&mut self, booking: BookingId, now: Monotonic) {
+        if self.call.as_ref().is_some_and(|call| !call.is_over()) {
+            return self.notice(Notice::Refused { code: ErrorCode::InAnotherCall, retry_after_ms: None });
+        }
+        let attempt: AttemptId = self.outbox.attempt();
+        let id = self.outbox.push(Command::Invite { booking: booking.clone(), attempt });
+        let peer = self.bookings.iter().find(|view| view.booking == booking).map(|view| view.peer.clone());
+        self.call = Some(Call {
+            now: CallNow {
+                call: None,
+                booking,
+                you: Side::Caller,
+                peer,
+                state: State::Inviting,
+                muted: self.muted,
+                peer_muted: false,
+                connected_at: None,
+            },
+            version: 0,
+            invite: Some(id),
+            stage: Stage::Before { until: now.plus(RING_MS + MARGIN_MS), accepted: false },
+        });
+        self.media(MediaCommand::Warm);
+        if planted(Fault::ConnectionBeforeAccept) {
+            self.media(MediaCommand::Open { generation: 1 });
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(call) = &mut self.call else { return };
+        let rings = call.now.you == Side::Callee && matches!(call.stage, Stage::Before { accepted: false, .. });
+        let (true, Some(id)) = (rings, call.now.call.clone()) else { return };
+        if let Stage::Before { accepted, .. } = &mut call.stage {
+            *accepted = true;
+        }
+        call.now.state = State::Connecting;
+        self.outbox.push(Command::Accept { call: id });
+    }
+
+    fn decline(&mut self, because: Because) {
+        let Some(call) = &mut self.call else { return };
+        let rings = call.now.you == Side::Callee && matches!(call.stage, Stage::Before { accepted: false, .. });
+        let (true, Some(id)) = (rings, call.now.call.clone()) else { return };
+        self.outbox.push(Command::Decline { call: id, because });
+        let ending =
+            Ending { reason: EndReason::Declined, by: Some(Side::Callee), because: Some(because), duration_ms: 0 };
+        self.show_end(ending, false);
+    }
+
+    fn hang_up(&mut self, now: Monotonic) {
+        let Some(call) = &self.call else { return };
+        match (&call.stage, call.now.you) {
+            (Stage::Over, _) => {}
+            (Stage::Before { accepted: false, .. }, Side::Callee) => self.decline(Because::NotNow),
+            (Stage::Before { .. }, Side::Caller) => self.end_here(EndReason::Cancelled, Some(Side::Caller), now),
+            (Stage::Before { .. }, Side::Callee) => self.end_here(EndReason::HungUp, Some(Side::Callee), now),
+            (Stage::Talking(_), you) => self.end_here(EndReason::HungUp, Some(you), now),
+        }
+    }
+
+    fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+        self.media(MediaCommand::Mute(muted));
+        let Some(call) = &mut self.call else { return };
+        call.now.muted = muted;
+        if let (Stage::Talking(_), Some(id)) = (&call.stage, call.now.call.clone()) {
+            self.outbox.push(Command::Muted { call: id, muted });
+        }
+    }
+
+    // Following the server.
+
+    /// The view is of our call, and news.
+    fn follow(&mut self, view: CallView, now: Monotonic) {
+        let Some(call) = &mut self.call else { return };
+        call.now.peer = Some(view.peer);
+        call.now.you = view.you;
+        if call.is_over() {
+            if let (Phase::Ended { ending }, State::Ended { .. }) = (view.phase, &call.now.state) {
+                call.now.state = State::Ended { ending, confirmed: true };
+            }
+            return;
+        }
+        match view.phase {
+            Phase::Inviting { .. } => {
+                if view.you == Side::Callee {
+                    self.outbox.push(Command::Ringing { call: view.call });
+                }
+            }
+            Phase::Ringing { .. } => {
+                if matches!(call.stage, Stage::Before { accepted: false, .. }) {
+                    call.now.state = State::Ringing;
+                }
+            }
+            Phase::Connecting { connection } => self.talk(connection, None, false, now),
+            Phase::Connected { connection, peer_muted, .. } => self.talk(connection, Some(true), peer_muted, now),
+            Phase::Reconnecting { connection, peer_muted, .. } => self.talk(connection, Some(false), peer_muted, now),
+            Phase::Elsewhere {} => {
+                call.now.state = State::Elsewhere;
+                call.stage = Stage::Over;
+                self.close();
+            }
+            Phase::Ended { ending } => self.show_end(ending, true),
+        }
+    }
+
+    /// The call is accepted, and this device carries it. `heard`: whether both hear, once they did.
+    fn talk(
+        &mut self,
+        connection: bellwire_signaling::Connection,
+        heard: Option<bool>,
+        peer_muted: bool,
+        now: Monotonic,
+    ) {
+        let muted = self.muted;
+        let Some(call) = &mut self.call else { return };
+        let Some(id) = call.now.call.clone() else { return };
+        let begins = !matches!(call.stage, Stage::Talking(_));
+        if begins {
+            // A call that this process never talked in was left by an earlier one: its connection is gone.
+            let left = heard.is_some() || connection.go || connection.generation > 1;
+            call.stage = Stage::Talking(Talking::new(now, left, muted));
+        }
+        let Stage::Talking(talking) = &mut call.stage else { return };
+        let doing = talking.follow(&id, connection, heard, muted, now);
+        call.now.state = talking.state();
+        call.now.connected_at = talking.connected_at;
+        call.now.peer_muted = peer_muted;
+        self.act(doing);
+    }
+
+    fn invite_answered(&mut self, id: &CommandId, call_id: CallId, now: Monotonic) {
+        if let Some(at) = self.taken_back.iter().position(|taken| taken == id) {
+            self.taken_back.remove(at);
+            self.remember_over(call_id.clone());
+            self.outbox.push(Command::HangUp { call: call_id.clone() });
+            if let Some(call) = self.call.as_mut().filter(|call| call.invite.as_ref() == Some(id)) {
+                call.now.call = Some(call_id);
+                call.invite = None;
+            }
+            return;
+        }
+        let Some(call) = self.call.as_mut().filter(|call| call.invite.as_ref() == Some(id)) else { return };
+        call.invite = None;
+        call.now.call = Some(call_id.clone());
+        if let Some(view) = self.others.remove(&call_id) {
+            self.handle_view(view, now);
+        }
+    }
+
+    fn refused(&mut self, id: &CommandId, command: Command, error: &WireError, now: Monotonic) {
+        let again = matches!(error.code, ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::Internal);
+        if again && outbox::outlives_a_session(&command) {
+            return self.outbox.again(id.clone(), command, now.plus(error.retry_after_ms.unwrap_or(1_000)));
+        }
+        self.taken_back.retain(|taken| taken != id);
+        match command {
+            Command::Invite { .. } => {
+                if self.call.as_ref().is_some_and(|call| call.invite.as_ref() == Some(id)) {
+                    let over = self.call.as_ref().is_some_and(Call::is_over);
+                    self.call = None;
+                    self.close();
+                    if !over {
+                        self.notice(Notice::Refused { code: error.code, retry_after_ms: error.retry_after_ms });
+                    }
+                    self.take_waiting(now);
+                }
+            }
+            Command::Bookings {} | Command::History { .. } => {
+                self.notice(Notice::Refused { code: error.code, retry_after_ms: error.retry_after_ms });
+            }
+            Command::Accept { call } | Command::Decline { call, .. } | Command::HangUp { call } => {
+                self.lost_from_server(&call, error.code, now);
+                if error.code == ErrorCode::InAnotherCall
+                    && let Some(current) = self.call.as_mut().filter(|now| now.now.call.as_ref() == Some(&call))
+                    && let Stage::Before { accepted, .. } = &mut current.stage
+                {
+                    *accepted = false;
+                    current.now.state = State::Ringing;
+                    self.notice(Notice::Refused { code: error.code, retry_after_ms: None });
+                }
+            }
+            Command::Ringing { call }
+            | Command::Ready { call, .. }
+            | Command::Describe { call, .. }
+            | Command::Candidates { call, .. }
+            | Command::Hearing { call, .. }
+            | Command::Renew { call, .. }
+            | Command::Muted { call, .. } => self.lost_from_server(&call, error.code, now),
+        }
+    }
+
+    /// The server no longer knows this call. It tells everything else by a view.
+    fn lost_from_server(&mut self, id: &CallId, code: ErrorCode, now: Monotonic) {
+        let ours = self.call.as_ref().is_some_and(|call| call.now.call.as_ref() == Some(id) && !call.is_over());
+        if code == ErrorCode::NotFound && ours {
+            let reason = self.call.as_ref().map_or(EndReason::MediaLost, Call::reason_to_give_up);
+            self.end_here(reason, None, now);
+        }
+    }
+
+    /// A call that rings, or that this device is said to carry, becomes ours if we have none.
+    fn take_waiting(&mut self, now: Monotonic) {
+        if self.call.as_ref().is_some_and(|call| !call.is_over() || call.invite.is_some()) {
+            return;
+        }
+        self.others.retain(|_, view| !matches!(view.phase, Phase::Ended { .. } | Phase::Elsewhere {}));
+        let Some(id) = self.others.keys().find(|id| !self.over.contains(id)).cloned() else { return };
+        let Some(view) = self.others.remove(&id) else { return };
+        self.call = Some(Call {
+            now: CallNow {
+                call: Some(id),
+                booking: view.booking.clone(),
+                you: view.you,
+                peer: Some(view.peer.clone()),
+                state: if view.you == Side::Callee { State::Ringing } else { State::Inviting },
+                muted: self.muted,
+                peer_muted: false,
+                connected_at: None,
+            },
+            version: view.version,
+            invite: None,
+            stage: Stage::Before { until: now.plus(RING_MS + MARGIN_MS), accepted: false },
+        });
+        self.media(MediaCommand::Warm);
+        self.follow(view, now);
+    }
+
+    // Ending.
+
+    /// Ends the call here and tells the server, whose word then replaces ours.
+    fn end_here(&mut self, reason: EndReason, by: Option<Side>, now: Monotonic) {
+        let Some(call) = &self.call else { return };
+        match (&call.now.call, &call.invite) {
+            (Some(id), _) => {
+                let call = id.clone();
+                self.outbox.push(Command::HangUp { call });
+            }
+            (None, Some(invite)) => {
+                if !self.outbox.unsent(invite) {
+                    self.taken_back.push(invite.clone());
+                }
+            }
+            (None, None) => {}
+        }
+        let duration_ms = self.call.as_ref().and_then(|call| call.now.connected_at).map_or(0, |at| now.since(at));
+        self.show_end(Ending { reason, by, because: None, duration_ms }, false);
+    }
+
+    fn show_end(&mut self, ending: Ending, confirmed: bool) {
+        let Some(call) = &mut self.call else { return };
+        call.now.state = State::Ended { ending, confirmed };
+        call.stage = Stage::Over;
+        if let Some(id) = call.now.call.clone() {
+            self.remember_over(id);
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.media(MediaCommand::Close);
+        if std::mem::take(&mut self.muted) {
+            self.media(MediaCommand::Mute(false));
+        }
+    }
+
+    fn remember_over(&mut self, id: CallId) {
+        if !self.over.contains(&id) {
+            self.over.push_back(id);
+        }
+        if self.over.len() > REMEMBERED_CALLS {
+            self.over.pop_front();
+        }
+    }
+
+    // Outputs.
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The earliest moment at which [`Input::Timeout`] shall be handed in.
+    pub fn poll_timeout(&self) -> Option<(Monotonic, Due)> {
+        let gives_up = self.call.as_ref().filter(|_| !self.linked).and_then(Call::gives_up_at);
+        let renews = self.call.as_ref().and_then(|call| match &call.stage {
+            Stage::Talking(talking) => talking.renews_at(),
+            Stage::Before { .. } | Stage::Over => None,
+        });
+        let resends = self.outbox.resends_at().filter(|_| self.linked);
+        [gives_up.map(|at| (at, Due::GiveUp)), renews.map(|at| (at, Due::Renew)), resends.map(|at| (at, Due::Resend))]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub fn call(&self) -> Option<&CallNow> {
+        self.call.as_ref().map(|call| &call.now)
+    }
+
+    pub fn bookings(&self) -> &[BookingView] {
+        &self.bookings
+    }
+
+    pub fn muted(&self) -> bool {
+        self.muted
+    }
+
+    fn talking(&mut self, id: &CallId) -> Option<&mut Talking> {
+        match &mut self.call {
+            Some(Call { now, stage: Stage::Talking(talking), .. }) if now.call.as_ref() == Some(id) => Some(talking),
+            Some(_) | None => None,
+        }
+    }
+
+    fn act(&mut self, doing: Vec<Doing>) {
+        for one in doing {
+            match one {
+                Doing::Say(command) => {
+                    self.outbox.push(command);
+                }
+                Doing::Media(command) => self.media(command),
+            }
+        }
+    }
+
+    fn media(&mut self, command: MediaCommand) {
+        self.outputs.push_back(Output::Media(command));
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.outputs.push_back(Output::Notice(notice));
+    }
+
+    fn flush(&mut self, now: Monotonic) {
+        if self.linked {
+            while let Some(frame) = self.outbox.next(now) {
+                self.outputs.push_back(Output::Send(frame));
+            }
+        }
+    }
+}
+
+impl Call {
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    fn gives_up_at(&self) -> Option<Monotonic> {
+        match &self.stage {
+            Stage::Before { until, .. } => Some(*until),
+            Stage::Talking(talking) => {
+                let (since, term) = talking.without_sound()?;
+                Some(since.plus(term + MARGIN_MS))
+            }
+            Stage::Over => None,
+        }
+    }
+
+    fn reason_to_give_up(&self) -> EndReason {
+        match &self.stage {
+            Stage::Before { .. } | Stage::Over => EndReason::NoAnswer,
+            Stage::Talking(talking) if talking.connected_at.is_none() => EndReason::MediaFailed,
+            Stage::Talking(_) => EndReason::MediaLost,
+        }
+    }
+}
+
+/// The server's terms, as long as one has no other word.
+fn term(connected: bool) -> u64 {
+    if connected { RECONNECT_MS } else { CONNECT_MS }
+}

@@ -1,0 +1,41 @@
+//! Planted faults: each breaks one of the nine rules of a call on purpose, so that the simulation can show that it notices.
+//!
+//! Outside the tests of this crate [`planted`] is the constant `false`, and every use of it folds away.
+
+/// One fault for each rule of docs/architecture.md, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    ConnectionBeforeAccept,
+    StrangerObeyed,
+    GenerationsMixed,
+    RingingAssumed,
+    ConnectedOneWay,
+    EndedTwice,
+    LinkLossEnds,
+    SecondAcceptWins,
+    WindowIgnored,
+}
+
+#[cfg(not(test))]
+pub(crate) const fn planted(_: Fault) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use under_test::{plant, planted};
+
+#[cfg(test)]
+mod under_test {
+    use super::Fault;
+    use std::cell::Cell;
+
+    thread_local!(static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) });
+
+    pub(crate) fn planted(fault: Fault) -> bool {
+        PLANTED.get() == Some(fault)
+    }
+
+    pub(crate) fn plant(fault: Option<Fault>) {
+        PLANTED.set(fault);
+    }
+}
