@@ -1,1 +1,35 @@
 //! One signed-in device at work, with no window.
+//!
+//! A [`Client`] holds the socket to the server, this device's side of the call, and its sound. Start one with
+//! [`Client::start`], ask for things with [`Client::request`], and read what happens from [`Updates`]. All state is
+//! owned by one loop; a [`Snapshot`] says all of it. The desktop shell and `bellwire-cli` are built on this crate alone
+//! and find here what they need of the others.
+//!
+//! It leaves out: windows and words for people, where tokens and settings are kept, and everything about bookings but
+//! showing and calling them.
+
+mod client;
+mod fault;
+mod interface;
+mod join;
+mod link;
+mod sound;
+mod updates;
+
+pub use client::Client;
+pub use fault::LinkFault;
+pub use interface::*;
+pub use join::{BadLink, JoinLink};
+pub use link::dev_people;
+pub use updates::Updates;
+
+pub use bellwire_call::State;
+pub use bellwire_media::{
+    self as media, DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind, IceServer, Processing, Stats,
+    devices,
+};
+pub use bellwire_signaling::{
+    self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, DevPerson, DeviceId,
+    EndReason, Ending, ErrorCode, Handle, Peer, Presence, Role, Side, Token, UnixMs, UserId, You,
+};
+pub use url::Url;

@@ -1,0 +1,370 @@
+//! The loop that owns everything: link, endpoint and sound send it values, and it alone changes state.
+
+use crate::link::{Identity, Link, LinkEvent, Patience};
+use crate::sound::{Heard, Sound};
+use crate::updates::{self, Outbox};
+use crate::{Config, CurrentCall, Request, Snapshot, State, Stop, Update, Updates};
+use bellwire_call::{Endpoint, Input, MediaEvent, Monotonic, Notice, Output, UserCommand};
+use bellwire_media::{DeviceFault, DeviceInfo, Tone};
+use bellwire_signaling::{ClientFrame, Side, UnixMs, You};
+use rand::RngExt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Requests that wait for the loop. Full, which takes a caller that asks faster than the loop runs: the newest is
+/// thrown away with a warning.
+const REQUESTS: usize = 64;
+/// How long an ending client waits for the server to confirm the hang-up, for the socket to take its last frames, and
+/// for the devices to close.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+const GOODBYE: Duration = Duration::from_millis(500);
+const SOUND_CLOSES: Duration = Duration::from_secs(5);
+
+/// One signed-in device. Clones are the same client; it ends when the last is dropped, or at [`Client::shutdown`].
+#[derive(Clone)]
+pub struct Client {
+    requests: mpsc::Sender<Asked>,
+    ended: CancellationToken,
+}
+
+enum Asked {
+    Request(Request),
+    Shutdown,
+}
+
+impl Client {
+    /// Signs in and stays signed in. To be called within a tokio runtime.
+    pub fn start(config: Config) -> (Client, Updates) {
+        let (requests, inbox) = mpsc::channel(REQUESTS);
+        let (outbox, updates) = updates::channel();
+        let ended = CancellationToken::new();
+        let done = ended.clone().drop_guard();
+        let actor = Loop::new(config, inbox, outbox);
+        tokio::spawn(async move {
+            actor.run().await;
+            drop(done);
+        });
+        (Client { requests, ended }, updates)
+    }
+
+    /// Asks for something. What comes of it is told by the updates. Never waits.
+    pub fn request(&self, request: Request) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.requests.try_send(Asked::Request(request)) {
+            tracing::warn!("too many requests at once; one was dropped");
+        }
+    }
+
+    /// Hangs up, says goodbye to the server, closes the devices and finishes recordings. Takes some seconds at most.
+    pub async fn shutdown(self) {
+        if self.requests.send(Asked::Shutdown).await.is_ok() {
+            self.ended.cancelled().await;
+        }
+    }
+}
+
+struct Loop {
+    started: Instant,
+    inbox: mpsc::Receiver<Asked>,
+    outbox: Outbox,
+    endpoint: Endpoint,
+    sound: Sound,
+    tones: bool,
+    link: Link,
+    link_state: crate::Link,
+    /// Where frames go while the link is up.
+    frames: Option<mpsc::Sender<ClientFrame>>,
+    you: Option<You>,
+    server_time_offset_ms: i64,
+    listing: Option<oneshot::Receiver<Result<Vec<DeviceInfo>, DeviceFault>>>,
+    told: Option<Snapshot>,
+}
+
+/// Why the loop goes on or ends.
+enum Next {
+    Changed,
+    /// Nothing that a snapshot shows.
+    Same,
+    End(Option<Stop>),
+}
+
+impl Loop {
+    fn new(config: Config, inbox: mpsc::Receiver<Asked>, outbox: Outbox) -> Self {
+        let Config { server, token, device, media, tones } = config;
+        Self {
+            started: Instant::now(),
+            inbox,
+            outbox,
+            endpoint: Endpoint::new(rand::rng().random()),
+            sound: Sound::new(media),
+            tones,
+            link: Link::start(Identity { server, token, device }, Patience::default()),
+            link_state: crate::Link::Connecting,
+            frames: None,
+            you: None,
+            server_time_offset_ms: 0,
+            listing: None,
+            told: None,
+        }
+    }
+
+    async fn run(mut self) {
+        self.settle();
+        let stop = loop {
+            match self.step().await {
+                Next::Changed => self.settle(),
+                Next::Same => {}
+                Next::End(stop) => break stop,
+            }
+        };
+        self.end(stop).await;
+    }
+
+    /// Waits for one value and takes it in.
+    async fn step(&mut self) -> Next {
+        let due = self.endpoint.poll_timeout().map(|(at, why)| (self.started + Duration::from_millis(at.0), why));
+        let timeout = async {
+            match due {
+                Some((at, why)) => {
+                    tokio::time::sleep_until(at.into()).await;
+                    tracing::trace!(?why, "timeout");
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            asked = self.inbox.recv() => match asked {
+                Some(Asked::Request(request)) => self.handle_request(request),
+                Some(Asked::Shutdown) | None => Next::End(None),
+            },
+            event = self.link.events.recv() => match event {
+                Some(event) => self.handle_link(event),
+                None => Next::End(None),
+            },
+            heard = self.sound.next() => self.handle_sound(heard),
+            listed = listed(&mut self.listing) => {
+                self.outbox.push(Update::Devices(listed));
+                Next::Same
+            }
+            () = timeout => self.feed(Input::Timeout),
+        }
+    }
+
+    fn handle_request(&mut self, request: Request) -> Next {
+        match request {
+            Request::Call(booking) => return self.feed(Input::Command(UserCommand::Call(booking))),
+            Request::Accept => return self.feed(Input::Command(UserCommand::Accept)),
+            Request::Decline(because) => return self.feed(Input::Command(UserCommand::Decline(because))),
+            Request::HangUp => return self.feed(Input::Command(UserCommand::HangUp)),
+            Request::Mute(muted) => return self.feed(Input::Command(UserCommand::Mute(muted))),
+            Request::Dismiss => return self.feed(Input::Command(UserCommand::Dismiss)),
+            Request::RefreshBookings => return self.feed(Input::Command(UserCommand::RefreshBookings)),
+            Request::History { before } => return self.feed(Input::Command(UserCommand::History { before })),
+            Request::SetInput(choice) => self.sound.set_input(choice),
+            Request::SetOutput(choice) => self.sound.set_output(choice),
+            Request::SetProcessing(processing) => self.sound.set_processing(processing),
+            Request::Check(on) => self.sound.check(on),
+            Request::TestSound => self.sound.test_sound(),
+            Request::ListDevices => {
+                let (sender, receiver) = oneshot::channel();
+                tokio::task::spawn_blocking(move || sender.send(bellwire_media::devices()));
+                self.listing = Some(receiver);
+            }
+        }
+        Next::Changed
+    }
+
+    fn handle_link(&mut self, event: LinkEvent) -> Next {
+        match event {
+            LinkEvent::Connecting => {
+                self.link_state = crate::Link::Connecting;
+                Next::Changed
+            }
+            LinkEvent::Up { frames, resumed, you, server_time } => {
+                self.link_state = crate::Link::Up;
+                self.frames = Some(frames);
+                self.you = Some(you);
+                self.server_time_offset_ms = offset(server_time);
+                self.feed(Input::LinkUp { resumed })
+            }
+            LinkEvent::Event(event) => self.feed(Input::Server(event)),
+            LinkEvent::Reply { id, result } => self.feed(Input::Reply { id, result }),
+            LinkEvent::Down { retry_in, why } => {
+                let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+                self.link_state = crate::Link::Down { retry_in_ms, why };
+                match self.frames.take() {
+                    Some(_) => self.feed(Input::LinkDown),
+                    None => Next::Changed,
+                }
+            }
+            LinkEvent::Stopped(stop) => Next::End(Some(stop)),
+        }
+    }
+
+    fn handle_sound(&mut self, heard: Heard) -> Next {
+        match heard {
+            Heard::Media(event) => {
+                if let MediaEvent::Flowing { generation } = &event {
+                    self.outbox.push(Update::Flowing { generation: *generation });
+                }
+                self.feed(Input::Media(event))
+            }
+            Heard::Level { input, output } => {
+                self.outbox.push(Update::Level { input, output });
+                Next::Same
+            }
+            Heard::Stats(stats) => {
+                self.outbox.push(Update::Stats(stats));
+                Next::Same
+            }
+            Heard::Device(event) => {
+                self.outbox.push(Update::Device(event));
+                Next::Changed
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input) -> Next {
+        self.endpoint.handle(input, self.now());
+        Next::Changed
+    }
+
+    /// Carries out what the endpoint wants, then says how things stand.
+    fn settle(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Send(frame) => self.send(frame),
+                Output::Media(command) => self.sound.command(command),
+                Output::Notice(Notice::Refused { code, retry_after_ms }) => {
+                    self.outbox.push(Update::Refused { code, retry_after_ms });
+                }
+                Output::Notice(Notice::History(calls)) => self.outbox.push(Update::History(calls)),
+            }
+        }
+        if self.tones {
+            let tone = self.endpoint.call().and_then(|call| tone_for(&call.state, call.you));
+            self.sound.tone(tone);
+        }
+        let snapshot = self.snapshot();
+        if self.told.as_ref().is_none_or(|told| !snapshot.shows_the_same_as(told)) {
+            self.told = Some(snapshot.clone());
+            self.outbox.push(Update::Snapshot(Box::new(snapshot)));
+        }
+    }
+
+    fn send(&mut self, frame: ClientFrame) {
+        if let Some(frames) = &self.frames
+            && let Err(mpsc::error::TrySendError::Full(_)) = frames.try_send(frame)
+        {
+            tracing::warn!("the socket takes nothing more; making a new one");
+            self.frames = None;
+            self.endpoint.handle(Input::LinkDown, self.now());
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let now = self.now();
+        let config = self.sound.config();
+        let call = self.endpoint.call().map(|call| CurrentCall {
+            call: call.call.clone(),
+            booking: call.booking.clone(),
+            peer: call.peer.clone(),
+            you: call.you,
+            state: call.state.clone(),
+            muted: call.muted,
+            peer_muted: call.peer_muted,
+            connected_ms: call.connected_at.map(|since| now.0.saturating_sub(since.0)),
+            reconnecting_ms: match call.state {
+                State::Reconnecting { since } => Some(now.0.saturating_sub(since.0)),
+                State::Inviting
+                | State::Ringing
+                | State::Connecting
+                | State::Connected
+                | State::Elsewhere
+                | State::Ended { .. } => None,
+            },
+        });
+        Snapshot {
+            at: Instant::now(),
+            link: self.link_state.clone(),
+            you: self.you.clone(),
+            bookings: self.endpoint.bookings().to_vec(),
+            call,
+            server_time_offset_ms: self.server_time_offset_ms,
+            input: self.sound.input.clone(),
+            output: self.sound.output.clone(),
+            input_choice: config.input.clone(),
+            output_choice: config.output.clone(),
+            processing: config.processing,
+            checking: self.sound.is_checking(),
+        }
+    }
+
+    fn now(&self) -> Monotonic {
+        Monotonic(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Hangs up and closes everything. The server hears of the hang-up if it can be had now.
+    async fn end(mut self, stop: Option<Stop>) {
+        if self.call_is_open() {
+            self.feed(Input::Command(UserCommand::HangUp));
+            self.settle();
+            let _ = tokio::time::timeout(LAST_WORDS, self.until_confirmed()).await;
+        }
+        self.link.close(self.frames.take(), GOODBYE).await;
+        if tokio::time::timeout(SOUND_CLOSES, self.sound.shutdown()).await.is_err() {
+            tracing::warn!("the devices did not close in time");
+        }
+        if let Some(stop) = stop {
+            self.outbox.push(Update::Stopped(stop));
+        }
+    }
+
+    async fn until_confirmed(&mut self) {
+        while self.call_is_open() && self.frames.is_some() {
+            match self.link.events.recv().await {
+                Some(event) => drop(self.handle_link(event)),
+                None => return,
+            }
+            self.settle();
+        }
+    }
+
+    /// Whether there is a call whose end the server has not told.
+    fn call_is_open(&self) -> bool {
+        self.endpoint.call().is_some_and(|call| match call.state {
+            State::Inviting | State::Ringing | State::Connecting | State::Connected | State::Reconnecting { .. } => {
+                true
+            }
+            State::Elsewhere => false,
+            State::Ended { confirmed, .. } => !confirmed,
+        })
+    }
+}
+
+fn tone_for(state: &State, you: Side) -> Option<Tone> {
+    match (state, you) {
+        (State::Ringing, Side::Callee) => Some(Tone::Ring),
+        (State::Ringing, Side::Caller) => Some(Tone::Ringback),
+        (State::Reconnecting { .. }, Side::Caller | Side::Callee) => Some(Tone::Lost),
+        (State::Inviting | State::Connecting | State::Connected | State::Elsewhere | State::Ended { .. }, _) => None,
+    }
+}
+
+/// The list that was asked for. Safe to cancel; pending for ever while none was.
+async fn listed(
+    listing: &mut Option<oneshot::Receiver<Result<Vec<DeviceInfo>, DeviceFault>>>,
+) -> Result<Vec<DeviceInfo>, DeviceFault> {
+    let Some(receiver) = listing else {
+        return std::future::pending().await;
+    };
+    let list = receiver.await.unwrap_or_else(|_| Err(DeviceFault::Other("the devices could not be listed".into())));
+    *listing = None;
+    list
+}
+
+fn offset(server_time: UnixMs) -> i64 {
+    let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let difference = i128::from(server_time.0) - i128::try_from(here).unwrap_or(i128::MAX);
+    i64::try_from(difference).unwrap_or(0)
+}
