@@ -1,1 +1,54 @@
-fn main() {}
+//! `cargo xtask`: set-up, demo, tests, bench, bundles and tidy checks. `cargo xtask help` lists them.
+//!
+//! Runs cargo and other programs as child processes; what they print goes to target/xtask/logs.
+
+mod bench;
+mod build;
+mod bundle;
+mod demo;
+mod node;
+mod step;
+mod suite;
+mod system;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "What is done with this repository")]
+struct Options {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Starts a server, makes a booking that is open now, and lets its two parties meet.
+    Demo(demo::Options),
+    /// Runs every check and test there is.
+    Test(suite::Options),
+    /// Measures a release build.
+    Bench(bench::Options),
+    /// Makes this system's installers.
+    Bundle(bundle::Options),
+    /// Checks the rules of the repository: who depends on whom, what is documented, what is allowed.
+    Tidy(tidy::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Options::parse().task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => suite::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::Bundle(options) => bundle::run(&options),
+        Task::Tidy(options) => tidy::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\n{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
