@@ -3,7 +3,37 @@
 //! An [`Engine`] holds the sound of one device of one person. It knows no call, no booking and no server: it is told
 //! to open a connection of a generation, hands out descriptions and candidates, and says when speech flows.
 //! Its caller feeds it [`Command`]s and reads [`Event`]s; nothing else crosses the boundary.
+//!
+//! Inside, three parties exchange values and share no state:
+//! * the engine's loop, a task, which owns what was asked for ([`Engine`]);
+//! * the sound thread, which owns the pipeline and turns captured frames into packets and packets into played frames;
+//! * the device thread, which opens, watches and closes microphone and speaker, and may block while it does.
+//!
+//! [`pipeline`] is public so that its sound can be measured without devices, network or clock.
 
+mod audio;
+mod devices;
+mod emodel;
+mod engine;
 mod interface;
+mod jitter;
+mod meter;
+mod opus;
+mod peer;
+pub mod pipeline;
+mod processing;
+mod stretch;
+mod tones;
 
+pub use devices::devices;
+pub use engine::Engine;
 pub use interface::*;
+
+/// The one format inside the engine: mono, f32 from -1 to 1, at this rate. Devices convert at their edge.
+pub const RATE: u32 = 48_000;
+/// Samples of the 10 ms in which the engine handles sound.
+pub const FRAME: usize = 480;
+/// Ten milliseconds of sound.
+pub type Frame = [f32; FRAME];
+
+pub(crate) const SILENCE: Frame = [0.0; FRAME];

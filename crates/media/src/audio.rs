@@ -1,0 +1,496 @@
+//! The sound thread: it owns the pipeline and moves sound between devices and connections.
+//!
+//! It wakes each 5 ms, takes what the microphone has captured and writes what the speaker wants. So the microphone's clock
+//! paces what is sent and the speaker's clock what is played; the jitter buffers on both sides absorb the drift between
+//! them. Where there is no device, the engine's clock stands in, so that a call without one goes on.
+//!
+//! Each connection has a receive side of its own. The newest one that flows is heard; a change fades over 10 ms.
+
+use crate::devices::{DeviceEvent, Pacer, Sink, Source};
+use crate::meter::Meter;
+use crate::opus::OpusError;
+use crate::pipeline::{Arrival, Encoded, ReceiveSide, Received, SendSide};
+use crate::tones::Tones;
+use crate::{FRAME, Frame, Generation, Processing, SILENCE, Tone};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What the sound thread can be told.
+pub enum Order {
+    Source(Option<Box<dyn Source>>),
+    Sink(Option<Box<dyn Sink>>),
+    /// A connection's sound may come.
+    Receive(Generation),
+    Forget(Generation),
+    /// Somebody is connected, so packets are wanted.
+    Send(bool),
+    Mute(bool),
+    Processing(Processing),
+    Tone(Option<Tone>),
+    Melody,
+    Stop,
+}
+
+/// What the sound thread says.
+pub enum Note {
+    Flowing(Generation),
+    Stalled(Generation),
+    Second {
+        generation: Generation,
+        received: Received,
+        sent_packets: u32,
+        sent_bytes: u32,
+    },
+    Level {
+        input: f32,
+        output: f32,
+    },
+    Device(DeviceEvent),
+    /// The melody is over.
+    MelodyDone,
+}
+
+/// Orders are few; whoever sends one waits, for 5 ms at most, when so many are unread.
+const ORDERS: usize = 128;
+/// Packets of all connections between two wakes; more are dropped, as the network would.
+const PACKETS: usize = 512;
+/// One second of packets on their way to the network; when it is full the newest is dropped.
+pub const ENCODED: usize = 50;
+/// Notes to the engine's loop; when it is full levels and seconds are dropped and the others wait here.
+pub const NOTES: usize = 128;
+
+const WAKE: Duration = Duration::from_millis(5);
+/// A connection flows with so many packets decoded in a row,
+const FLOWING_PACKETS: u32 = 3;
+/// and has stalled when none came for so long.
+const STALL: Duration = Duration::from_secs(2);
+const SILENT: Duration = Duration::from_secs(2);
+/// A device that neither gives nor takes for so long is stood in for until it does again.
+const HUNG: Duration = Duration::from_millis(200);
+const LEVEL_EACH: Duration = Duration::from_millis(100);
+const FIGURES_EACH: Duration = Duration::from_secs(1);
+
+/// A packet of a connection.
+pub struct Packet {
+    pub generation: Generation,
+    pub arrival: Arrival,
+}
+
+/// Handles to the thread. Cloning gives another way in.
+#[derive(Clone)]
+pub struct Audio {
+    orders: SyncSender<Order>,
+    packets: SyncSender<Packet>,
+    epoch: Instant,
+}
+
+impl Audio {
+    /// Starts the thread; it ends with [`Order::Stop`].
+    pub fn start(
+        processing: Processing,
+        start: u32,
+        notes: mpsc::Sender<Note>,
+        encoded: mpsc::Sender<Encoded>,
+    ) -> Result<(Self, std::thread::JoinHandle<()>), StartError> {
+        let (orders, order_inbox) = sync_channel(ORDERS);
+        let (packets, packet_inbox) = sync_channel(PACKETS);
+        let epoch = Instant::now();
+        let send = SendSide::new(processing, start)?;
+        let thread = std::thread::Builder::new().name("bellwire-sound".into()).spawn(move || {
+            Thread::new(order_inbox, packet_inbox, epoch, send, notes, encoded).run();
+        })?;
+        Ok((Self { orders, packets, epoch }, thread))
+    }
+
+    pub fn order(&self, order: Order) {
+        // The thread reads its orders each 5 ms, whatever else happens; it is gone only after `Stop`.
+        let _ = self.orders.send(order);
+    }
+
+    /// Hands over a packet that arrived now.
+    pub fn packet(&self, generation: Generation, ssrc: u32, sequence: u16, timestamp: u32, payload: bytes::Bytes) {
+        let arrival = Arrival { at: self.epoch.elapsed(), ssrc, sequence, timestamp, payload };
+        if let Err(TrySendError::Full(_)) = self.packets.try_send(Packet { generation, arrival }) {
+            tracing::debug!(generation, "sound thread is behind, packet dropped");
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Opus(#[from] OpusError),
+    #[error("no thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+struct Thread {
+    orders: Receiver<Order>,
+    packets: Receiver<Packet>,
+    epoch: Instant,
+    send: SendSide,
+    sending: bool,
+    muted: bool,
+    notes: mpsc::Sender<Note>,
+    /// Notes that must not be lost and found no room.
+    unsaid: VecDeque<Note>,
+    encoded: mpsc::Sender<Encoded>,
+    sent_packets: u32,
+    sent_bytes: u32,
+    input: Input,
+    output: Output,
+    receiving: BTreeMap<Generation, Receiving>,
+    heard: Option<Generation>,
+    tones: Tones,
+    melody: bool,
+    level_due: Instant,
+    figures_due: Instant,
+}
+
+struct Input {
+    source: Option<Box<dyn Source>>,
+    /// Since when it has given nothing.
+    idle: Option<Instant>,
+    pacer: Pacer,
+    meter: Meter,
+    /// Since when only zeros came, and whether that was said.
+    zeros: Option<Instant>,
+    silent: bool,
+}
+
+struct Output {
+    sink: Option<Box<dyn Sink>>,
+    /// Since when it has wanted nothing.
+    idle: Option<Instant>,
+    pacer: Pacer,
+    meter: Meter,
+}
+
+struct Receiving {
+    side: ReceiveSide,
+    last_packet: Option<Instant>,
+    flowing: bool,
+}
+
+impl Thread {
+    fn new(
+        orders: Receiver<Order>,
+        packets: Receiver<Packet>,
+        epoch: Instant,
+        send: SendSide,
+        notes: mpsc::Sender<Note>,
+        encoded: mpsc::Sender<Encoded>,
+    ) -> Self {
+        Self {
+            orders,
+            packets,
+            epoch,
+            send,
+            sending: false,
+            muted: false,
+            notes,
+            unsaid: VecDeque::new(),
+            encoded,
+            sent_packets: 0,
+            sent_bytes: 0,
+            input: Input {
+                source: None,
+                idle: None,
+                pacer: Pacer::new(epoch),
+                meter: Meter::default(),
+                zeros: None,
+                silent: false,
+            },
+            output: Output { sink: None, idle: None, pacer: Pacer::new(epoch), meter: Meter::default() },
+            receiving: BTreeMap::new(),
+            heard: None,
+            tones: Tones::default(),
+            melody: false,
+            level_due: epoch,
+            figures_due: epoch,
+        }
+    }
+
+    fn run(mut self) {
+        let mut next = Instant::now();
+        loop {
+            while let Ok(order) = self.orders.try_recv() {
+                if !self.carry_out(order) {
+                    return;
+                }
+            }
+            let now = Instant::now();
+            while let Ok(packet) = self.packets.try_recv() {
+                if let Some(receiving) = self.receiving.get_mut(&packet.generation) {
+                    receiving.last_packet = Some(now);
+                    receiving.side.insert(packet.arrival);
+                }
+            }
+            // Played first, so that the echo canceller knows it when it comes back.
+            self.play(now);
+            self.capture(now);
+            self.watch(now);
+            next += WAKE;
+            match next.checked_duration_since(Instant::now()) {
+                Some(rest) if self.working() => std::thread::sleep(rest),
+                // Nothing to do at all: sleep until told otherwise.
+                Some(_) => {
+                    let Ok(order) = self.orders.recv() else { return };
+                    if !self.carry_out(order) {
+                        return;
+                    }
+                    self.resume(&mut next);
+                }
+                None => next = Instant::now(),
+            }
+        }
+    }
+
+    fn working(&self) -> bool {
+        self.sending
+            || self.input.source.is_some()
+            || self.output.sink.is_some()
+            || !self.receiving.is_empty()
+            || self.tones.playing()
+            || !self.unsaid.is_empty()
+    }
+
+    fn resume(&mut self, next: &mut Instant) {
+        *next = Instant::now();
+        self.input.pacer = Pacer::new(*next);
+        self.output.pacer = Pacer::new(*next);
+    }
+
+    /// Whether the thread goes on.
+    fn carry_out(&mut self, order: Order) -> bool {
+        match order {
+            Order::Source(source) => {
+                self.input.source = source;
+                self.input.idle = None;
+                self.input.pacer = Pacer::new(Instant::now());
+                self.input.zeros = None;
+                self.input.silent = false;
+            }
+            Order::Sink(sink) => {
+                self.output.sink = sink;
+                self.output.idle = None;
+                self.output.pacer = Pacer::new(Instant::now());
+            }
+            Order::Receive(generation) => match ReceiveSide::new() {
+                Ok(side) => {
+                    if self.receiving.is_empty() {
+                        self.figures_due = Instant::now() + FIGURES_EACH;
+                    }
+                    self.receiving.insert(generation, Receiving { side, last_packet: None, flowing: false });
+                }
+                Err(error) => tracing::warn!(%error, generation, "no decoder"),
+            },
+            Order::Forget(generation) => {
+                self.receiving.remove(&generation);
+                self.heard = self.heard.filter(|heard| *heard != generation);
+            }
+            Order::Send(sending) => self.sending = sending,
+            Order::Mute(muted) => {
+                self.muted = muted;
+                self.send.set_muted(muted);
+                self.input.pacer = Pacer::new(Instant::now());
+                self.input.zeros = None;
+            }
+            Order::Processing(processing) => self.send.set_processing(processing),
+            Order::Tone(tone) => self.tones.set(tone),
+            Order::Melody => {
+                self.tones.melody();
+                self.melody = true;
+            }
+            Order::Stop => return false,
+        }
+        true
+    }
+
+    fn capture(&mut self, now: Instant) {
+        let mut frame = SILENCE;
+        if self.muted
+            && let Some(source) = &mut self.input.source
+        {
+            source.discard(now);
+        }
+        while self.captured(now, &mut frame) {
+            let packet = if self.sending {
+                self.send.captured(&mut frame)
+            } else {
+                self.send.idle(&mut frame);
+                None
+            };
+            if let Some(packet) = packet {
+                self.sent_packets += 1;
+                self.sent_bytes += packet.payload.len() as u32;
+                if self.encoded.try_send(packet).is_err() {
+                    tracing::debug!("network task is behind, packet dropped");
+                }
+            }
+        }
+    }
+
+    /// Fills a frame if 10 ms more are due: from the microphone, or silence while there is none or it is muted.
+    fn captured(&mut self, now: Instant, frame: &mut Frame) -> bool {
+        let input = &mut self.input;
+        match &mut input.source {
+            Some(source) if !self.muted => {
+                if !source.read(now, frame) {
+                    *frame = SILENCE;
+                    return stands_in(&mut input.idle, &mut input.pacer, now);
+                }
+                input.idle = None;
+                input.meter.add(frame);
+                let zero = source.expects_sound() && frame.iter().all(|sample| *sample == 0.0);
+                let event = if !zero {
+                    input.zeros = None;
+                    std::mem::take(&mut input.silent).then_some(DeviceEvent::InputHeard)
+                } else if !input.silent && now - *input.zeros.get_or_insert(now) >= SILENT {
+                    input.silent = true;
+                    Some(DeviceEvent::InputSilent)
+                } else {
+                    None
+                };
+                if let Some(event) = event {
+                    self.say(Note::Device(event));
+                }
+                true
+            }
+            Some(_) | None => {
+                *frame = SILENCE;
+                input.pacer.due(now)
+            }
+        }
+    }
+
+    fn play(&mut self, now: Instant) {
+        loop {
+            let output = &mut self.output;
+            let heard = output.sink.as_mut().is_some_and(|sink| sink.wants(now));
+            let wanted = heard
+                || match output.sink {
+                    Some(_) => stands_in(&mut output.idle, &mut output.pacer, now),
+                    None => output.pacer.due(now),
+                };
+            if heard {
+                output.idle = None;
+            }
+            if !wanted {
+                return;
+            }
+            let mut frame = SILENCE;
+            self.mix(now, &mut frame);
+            self.tones.mix(&mut frame);
+            for sample in &mut frame {
+                *sample = sample.clamp(-1.0, 1.0);
+            }
+            self.output.meter.add(&frame);
+            if heard && let Some(sink) = &mut self.output.sink {
+                self.send.played(&frame);
+                sink.write(&frame);
+            }
+        }
+    }
+
+    /// Decodes 10 ms of every connection and lets the newest that flows be heard.
+    fn mix(&mut self, now: Instant, frame: &mut Frame) {
+        let time = now - self.epoch;
+        let mut decoded: Vec<(Generation, Frame)> = Vec::with_capacity(self.receiving.len());
+        let mut flowing = Vec::new();
+        for (generation, receiving) in &mut self.receiving {
+            let mut sound = SILENCE;
+            receiving.side.playout(time, &mut sound);
+            if !receiving.flowing && receiving.side.decoded_in_row() >= FLOWING_PACKETS {
+                receiving.flowing = true;
+                flowing.push(*generation);
+            }
+            decoded.push((*generation, sound));
+        }
+        for generation in flowing {
+            self.say(Note::Flowing(generation));
+        }
+        let newest_flowing = self.receiving.iter().rev().find(|(_, receiving)| receiving.flowing).map(|(g, _)| *g);
+        let to = newest_flowing.or_else(|| self.receiving.keys().next().copied());
+        let sound = |generation: Option<Generation>| {
+            decoded.iter().find(|(g, _)| Some(*g) == generation).map_or(&SILENCE, |(_, sound)| sound)
+        };
+        if to == self.heard {
+            *frame = *sound(to);
+        } else {
+            for (i, sample) in frame.iter_mut().enumerate() {
+                let weight = i as f32 / FRAME as f32;
+                *sample = sound(self.heard)[i] * (1.0 - weight) + sound(to)[i] * weight;
+            }
+            self.heard = to;
+        }
+    }
+
+    fn watch(&mut self, now: Instant) {
+        let mut stalled = Vec::new();
+        for (generation, receiving) in &mut self.receiving {
+            let quiet = receiving.last_packet.is_some_and(|last| now - last >= STALL);
+            if receiving.flowing && quiet {
+                receiving.flowing = false;
+                receiving.side.stalled();
+                stalled.push(*generation);
+            }
+        }
+        for generation in stalled {
+            self.say(Note::Stalled(generation));
+        }
+        if self.melody && !self.tones.playing() {
+            self.melody = false;
+            self.say(Note::MelodyDone);
+        }
+        if now >= self.level_due && (self.input.source.is_some() || self.output.sink.is_some()) {
+            self.level_due = now + LEVEL_EACH;
+            let (input, output) = (self.input.meter.take(), self.output.meter.take());
+            self.say(Note::Level { input, output });
+        }
+        if now >= self.figures_due && !self.receiving.is_empty() {
+            self.figures_due = now + FIGURES_EACH;
+            self.say_figures();
+        }
+        while let Some(note) = self.unsaid.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(note)) = self.notes.try_send(note) {
+                self.unsaid.push_front(note);
+                break;
+            }
+        }
+    }
+
+    fn say_figures(&mut self) {
+        let (sent_packets, sent_bytes) = (std::mem::take(&mut self.sent_packets), std::mem::take(&mut self.sent_bytes));
+        let figures: Vec<Note> = self
+            .receiving
+            .iter_mut()
+            .map(|(generation, receiving)| Note::Second {
+                generation: *generation,
+                received: receiving.side.take_received(),
+                sent_packets,
+                sent_bytes,
+            })
+            .collect();
+        figures.into_iter().for_each(|note| self.say(note));
+    }
+
+    fn say(&mut self, note: Note) {
+        match note {
+            Note::Level { .. } | Note::Second { .. } => drop(self.notes.try_send(note)),
+            Note::Flowing(_) | Note::Stalled(_) | Note::Device(_) | Note::MelodyDone => self.unsaid.push_back(note),
+        }
+    }
+}
+
+/// Whether the engine's clock says that 10 ms are due in place of a device that does nothing for too long.
+fn stands_in(idle: &mut Option<Instant>, pacer: &mut Pacer, now: Instant) -> bool {
+    let since = *idle.get_or_insert(now);
+    if now - since < HUNG {
+        *pacer = Pacer::new(now);
+        return false;
+    }
+    pacer.due(now)
+}

@@ -1,0 +1,365 @@
+//! The system's microphones and speakers, by cpal.
+//!
+//! Streams run at 48 kHz with 10 ms buffers where the device allows it; anything else is converted here. On Linux the
+//! sound server is used when it answers, else ALSA.
+
+use super::realtime::{self, CaptureEnd, PlayoutEnd};
+use super::resample::Resampler;
+use super::{DeviceFault, DeviceInfo, DeviceKind, Sink, Source};
+use crate::{FRAME, Frame, RATE};
+use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
+use cpal::{BufferSize, Device, ErrorKind, Host, SampleFormat, Stream, StreamConfig, SupportedBufferSize};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long a device may take to open before it counts as broken.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The most that may wait in a ring; beyond it the oldest is dropped.
+const MOST_WAITING_MS: usize = 60;
+
+/// A device that is there, and how the system knows it.
+pub struct Found {
+    device: Device,
+    pub id: String,
+    pub name: String,
+    /// Not the one that was asked for.
+    pub fallback: bool,
+}
+
+/// A stream that runs until it is dropped.
+pub struct Running(Stream);
+
+impl Running {
+    pub fn set_paused(&self, paused: bool) -> Result<(), DeviceFault> {
+        if paused { self.0.pause() } else { self.0.play() }.map_err(fault)
+    }
+}
+
+/// The sound system, connected to once and kept.
+pub struct System(Host);
+
+impl System {
+    pub fn connect() -> Self {
+        Self(host())
+    }
+
+    /// The device of this name, or the default one when it is not there or none is named.
+    pub fn find(&self, name: Option<&str>, kind: DeviceKind) -> Result<Found, DeviceFault> {
+        if let Some(name) = name
+            && let Some(found) = self.named(name, kind)
+        {
+            return Ok(found);
+        }
+        let fallback = name.is_some();
+        let default = match kind {
+            DeviceKind::Input => self.0.default_input_device(),
+            DeviceKind::Output => self.0.default_output_device(),
+        };
+        default
+            .and_then(|device| describe(device, kind))
+            // Where the default is no microphone, any other will do.
+            .or_else(|| self.all(kind).into_iter().next())
+            .map(|found| Found { fallback, ..found })
+            .ok_or(DeviceFault::NoDevice)
+    }
+
+    fn named(&self, name: &str, kind: DeviceKind) -> Option<Found> {
+        self.all(kind).into_iter().find(|found| found.name == name || found.id == name)
+    }
+
+    fn all(&self, kind: DeviceKind) -> Vec<Found> {
+        let Ok(devices) = self.0.devices() else { return Vec::new() };
+        devices.filter_map(|device| describe(device, kind)).collect()
+    }
+}
+
+pub fn devices() -> Result<Vec<DeviceInfo>, DeviceFault> {
+    let system = System::connect();
+    system.0.devices().map_err(fault)?;
+    let mut list = Vec::new();
+    for kind in [DeviceKind::Input, DeviceKind::Output] {
+        let default = system.find(None, kind).map(|found| found.id).ok();
+        list.extend(system.all(kind).into_iter().map(|found| DeviceInfo {
+            is_default: Some(&found.id) == default.as_ref(),
+            name: found.name,
+            kind,
+        }));
+    }
+    Ok(list)
+}
+
+/// What a device is called, unless it does not do this kind of thing.
+fn describe(device: Device, kind: DeviceKind) -> Option<Found> {
+    let id = device.id().ok()?.to_string();
+    let fits = match kind {
+        // A monitor hears what the speaker plays: as a microphone it would send the far side its own voice.
+        DeviceKind::Input => device.supports_input() && !id.ends_with(".monitor"),
+        DeviceKind::Output => device.supports_output(),
+    };
+    let name = device.description().ok()?.name().to_owned();
+    fits.then_some(Found { device, id, name, fallback: false })
+}
+
+impl Found {
+    /// Opens as a microphone; `broken` is called, from some thread, when the stream has ended by itself.
+    pub fn capture(
+        &self,
+        broken: impl Fn() + Send + Clone + 'static,
+    ) -> Result<(Running, Box<dyn Source>), DeviceFault> {
+        let (config, format) = self.format(DeviceKind::Input)?;
+        let mut last = DeviceFault::NoDevice;
+        for buffer_size in buffers(&config) {
+            let config = StreamConfig { buffer_size, ..config };
+            let (callback, end) = realtime::capture(config.sample_rate, config.channels.into());
+            match self.input_stream(config, format, callback, broken.clone()) {
+                Ok(stream) => {
+                    let source = Microphone {
+                        end,
+                        resampler: Resampler::new(config.sample_rate, RATE)?,
+                        rate: config.sample_rate as usize,
+                        chunk: vec![0.0; (config.sample_rate / 100) as usize],
+                        ready: VecDeque::with_capacity(2 * FRAME),
+                    };
+                    return Ok((Running(stream), Box::new(source)));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Opens as a speaker.
+    pub fn playout(&self, broken: impl Fn() + Send + Clone + 'static) -> Result<(Running, Box<dyn Sink>), DeviceFault> {
+        let (config, format) = self.format(DeviceKind::Output)?;
+        let mut last = DeviceFault::NoDevice;
+        for buffer_size in buffers(&config) {
+            let config = StreamConfig { buffer_size, ..config };
+            let (callback, end) = realtime::playout(config.sample_rate, config.channels.into());
+            match self.output_stream(config, format, callback, broken.clone()) {
+                Ok(stream) => {
+                    let sink = Speaker {
+                        end,
+                        resampler: Resampler::new(RATE, config.sample_rate)?,
+                        rate: config.sample_rate as usize,
+                        extra: 0,
+                        converted: Vec::new(),
+                    };
+                    return Ok((Running(stream), Box::new(sink)));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Mono floats at 48 kHz from a sound server, which converts better than we do; else what the device is used to, at
+    /// 48 kHz if it can.
+    fn format(&self, kind: DeviceKind) -> Result<(StreamConfig, SampleFormat), DeviceFault> {
+        let (usual, all): (_, Vec<_>) = match kind {
+            DeviceKind::Input => (
+                self.device.default_input_config().map_err(fault)?,
+                self.device.supported_input_configs().map_err(fault)?.collect(),
+            ),
+            DeviceKind::Output => (
+                self.device.default_output_config().map_err(fault)?,
+                self.device.supported_output_configs().map_err(fault)?.collect(),
+            ),
+        };
+        let wished = |channels: u16, format: SampleFormat| {
+            all.iter()
+                .find(|range| {
+                    range.channels() == channels && range.sample_format() == format && range.contains_rate(RATE)
+                })
+                .map(|range| range.with_sample_rate(RATE))
+        };
+        let chosen = converts(&self.id)
+            .then(|| wished(1, SampleFormat::F32))
+            .flatten()
+            .or_else(|| (usual.sample_rate() == RATE && supported(usual.sample_format())).then_some(usual))
+            .or_else(|| wished(usual.channels(), SampleFormat::F32))
+            .or_else(|| wished(usual.channels(), SampleFormat::I16))
+            .unwrap_or(usual);
+        if !supported(chosen.sample_format()) {
+            return Err(DeviceFault::Other(format!("sample format {} is not known", chosen.sample_format())));
+        }
+        let mut config = chosen.config();
+        let tenth = chosen.sample_rate() / 100;
+        config.buffer_size = BufferSize::Fixed(match chosen.buffer_size() {
+            SupportedBufferSize::Range { min, max } => tenth.clamp(*min, (*max).max(*min)),
+            SupportedBufferSize::Unknown => tenth,
+        });
+        Ok((config, chosen.sample_format()))
+    }
+
+    fn input_stream(
+        &self,
+        config: StreamConfig,
+        format: SampleFormat,
+        mut callback: realtime::Capture,
+        broken: impl Fn() + Send + 'static,
+    ) -> Result<Stream, DeviceFault> {
+        macro_rules! build {
+            ($sample:ty) => {
+                self.device.build_input_stream::<$sample, _, _>(
+                    config,
+                    move |data, _| callback.take(data),
+                    on_error(broken),
+                    Some(OPEN_TIMEOUT),
+                )
+            };
+        }
+        match format {
+            SampleFormat::I16 => build!(i16),
+            SampleFormat::I32 => build!(i32),
+            SampleFormat::U8 => build!(u8),
+            SampleFormat::U16 => build!(u16),
+            _ => build!(f32),
+        }
+        .map_err(fault)
+    }
+
+    fn output_stream(
+        &self,
+        config: StreamConfig,
+        format: SampleFormat,
+        mut callback: realtime::Playout,
+        broken: impl Fn() + Send + 'static,
+    ) -> Result<Stream, DeviceFault> {
+        macro_rules! build {
+            ($sample:ty) => {
+                self.device.build_output_stream::<$sample, _, _>(
+                    config,
+                    move |data, _| callback.fill(data),
+                    on_error(broken),
+                    Some(OPEN_TIMEOUT),
+                )
+            };
+        }
+        match format {
+            SampleFormat::I16 => build!(i16),
+            SampleFormat::I32 => build!(i32),
+            SampleFormat::U8 => build!(u8),
+            SampleFormat::U16 => build!(u16),
+            _ => build!(f32),
+        }
+        .map_err(fault)
+    }
+}
+
+fn supported(format: SampleFormat) -> bool {
+    matches!(format, SampleFormat::F32 | SampleFormat::I16 | SampleFormat::I32 | SampleFormat::U8 | SampleFormat::U16)
+}
+
+/// The wished buffer first, then whatever the system likes.
+fn buffers(config: &StreamConfig) -> [BufferSize; 2] {
+    [config.buffer_size, BufferSize::Default]
+}
+
+fn on_error(broken: impl Fn() + Send + 'static) -> impl FnMut(cpal::Error) + Send + 'static {
+    move |error| match error.kind() {
+        // The stream goes on.
+        ErrorKind::Xrun | ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged => {
+            tracing::debug!(%error, "sound stream hiccup");
+        }
+        _ => {
+            tracing::info!(%error, "sound stream ended");
+            broken();
+        }
+    }
+}
+
+fn fault(error: cpal::Error) -> DeviceFault {
+    match error.kind() {
+        ErrorKind::DeviceNotAvailable | ErrorKind::HostUnavailable => DeviceFault::NoDevice,
+        ErrorKind::PermissionDenied => DeviceFault::PermissionRefused,
+        ErrorKind::DeviceBusy => DeviceFault::InUse,
+        _ => DeviceFault::Other(error.to_string()),
+    }
+}
+
+struct Microphone {
+    end: CaptureEnd,
+    resampler: Resampler,
+    rate: usize,
+    chunk: Vec<f32>,
+    ready: VecDeque<f32>,
+}
+
+impl Source for Microphone {
+    fn read(&mut self, _now: Instant, frame: &mut Frame) -> bool {
+        if self.end.available() > self.rate * MOST_WAITING_MS / 1000 {
+            self.end.drop_oldest(self.rate / 50);
+        }
+        while self.ready.len() < FRAME {
+            if !self.end.read(&mut self.chunk) {
+                return false;
+            }
+            self.resampler.convert(&self.chunk, &mut self.ready);
+        }
+        for (to, from) in frame.iter_mut().zip(self.ready.drain(..FRAME)) {
+            *to = from;
+        }
+        true
+    }
+
+    fn discard(&mut self, _now: Instant) {
+        self.end.drop_oldest(0);
+        self.ready.clear();
+        self.resampler.reset();
+    }
+
+    fn expects_sound(&self) -> bool {
+        true
+    }
+}
+
+struct Speaker {
+    end: PlayoutEnd,
+    resampler: Resampler,
+    rate: usize,
+    /// Added to what waits in the ring, after the callback found too little.
+    extra: usize,
+    converted: Vec<f32>,
+}
+
+impl Sink for Speaker {
+    fn wants(&mut self, _now: Instant) -> bool {
+        let most = self.rate * MOST_WAITING_MS / 1000;
+        if self.end.take_underruns() > 0 {
+            self.extra = (self.extra + self.rate / 200).min(most);
+        }
+        // A whole callback must be there when it comes, and the sound thread looks each 5 ms.
+        let callback = self.end.callback().max(self.rate / 100);
+        self.end.waiting() < (callback + self.rate / 200 + self.extra).min(most.max(callback))
+    }
+
+    fn write(&mut self, frame: &Frame) {
+        self.converted.clear();
+        self.resampler.convert(frame, &mut self.converted);
+        self.end.write(&self.converted);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn host() -> Host {
+    cpal::host_from_id(cpal::HostId::PulseAudio).unwrap_or_else(|error| {
+        tracing::debug!(%error, "no sound server, using ALSA");
+        cpal::host_from_id(cpal::HostId::Alsa).unwrap_or_else(|_| cpal::default_host())
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn host() -> Host {
+    cpal::default_host()
+}
+
+/// Whether the system converts rates and channels for us.
+#[cfg(target_os = "linux")]
+fn converts(id: &str) -> bool {
+    id.starts_with("pulseaudio")
+}
+
+#[cfg(not(target_os = "linux"))]
+fn converts(_id: &str) -> bool {
+    false
+}

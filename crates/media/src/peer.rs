@@ -1,0 +1,360 @@
+//! The peer connection: the only module that knows the WebRTC library.
+//!
+//! A [`Peer`] is a task that holds one connection of one generation and carries out one order after the other, so that
+//! descriptions and candidates never overtake each other. It says what happens as [`PeerEvent`]s; sound goes straight to
+//! the sound thread. A generation's connection is made anew only when two offers cross and we yield.
+//!
+//! Reports of the library's own statistics are not used: round trip, loss and jitter come from RTCP itself.
+
+mod reports;
+mod setup;
+
+pub use reports::Report;
+pub use setup::Identity;
+
+use crate::audio::Audio;
+use crate::pipeline::Encoded;
+use crate::{Candidate, DescriptionKind, Generation, IceServer};
+use setup::{Local, Made};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use webrtc::ice_transport::ice_candidate::RTCIceCandidateInit;
+use webrtc::peer_connection::sdp::session_description::RTCSessionDescription;
+use webrtc::peer_connection::signaling_state::RTCSignalingState;
+use webrtc::rtp::header::Header;
+use webrtc::rtp::packet::Packet as RtpPacket;
+use webrtc::track::track_local::TrackLocalWriter;
+use webrtc::track::track_local::track_local_static_rtp::TrackLocalStaticRTP;
+
+/// What connections are made with.
+#[derive(Clone)]
+pub struct PeerSettings {
+    pub ice_servers: Vec<IceServer>,
+    pub bind: Option<IpAddr>,
+    pub identity: Identity,
+}
+
+pub enum PeerOrder {
+    Offer,
+    Remote { kind: DescriptionKind, sdp: String },
+    Candidates(Vec<Candidate>),
+    Close,
+}
+
+pub struct PeerNote {
+    pub generation: Generation,
+    pub event: PeerEvent,
+}
+
+pub enum PeerEvent {
+    Opened,
+    Description {
+        kind: DescriptionKind,
+        sdp: String,
+    },
+    Candidates {
+        candidates: Vec<Candidate>,
+        done: bool,
+    },
+    /// Both descriptions are set.
+    Described,
+    /// Encrypted packets can pass.
+    Connected(Outgoing),
+    /// What the far side says about our packets.
+    Reported(Report),
+    /// Kinds of the candidates in use.
+    Pair {
+        local: String,
+        remote: String,
+    },
+    Failed(String),
+}
+
+/// Orders that wait for a connection; a caller that has so many outstanding loses the newest and hears of it.
+const ORDERS: usize = 256;
+/// What the library's callbacks have to say; they wait when it is full.
+const LOCAL: usize = 64;
+/// Candidates of the far side that wait for its description; more are dropped.
+const PENDING_CANDIDATES: usize = 128;
+const BATCH: Duration = Duration::from_millis(20);
+/// A connection that does not close in this time is left to itself.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A handle to the task, which closes the connection and ends when this is dropped.
+pub struct Peer {
+    orders: mpsc::Sender<PeerOrder>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Peer {
+    pub fn start(generation: Generation, settings: PeerSettings, audio: Audio, notes: mpsc::Sender<PeerNote>) -> Self {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let task = tokio::spawn(async move {
+            let watched = notes.clone();
+            let work = tokio::spawn(Connection::run(generation, settings, audio, notes, inbox));
+            if work.await.is_err() {
+                let event = PeerEvent::Failed("the connection broke on what it was given".into());
+                let _ = watched.send(PeerNote { generation, event }).await;
+            }
+        });
+        Self { orders, task }
+    }
+
+    /// Whether the order will be carried out.
+    pub fn order(&self, order: PeerOrder) -> bool {
+        self.orders.try_send(order).is_ok()
+    }
+
+    /// Closes, and waits until that is done.
+    pub async fn close(self) {
+        let _ = self.orders.send(PeerOrder::Close).await;
+        drop(self.orders);
+        let _ = self.task.await;
+    }
+}
+
+/// Where our packets go.
+#[derive(Clone)]
+pub struct Outgoing(Arc<TrackLocalStaticRTP>);
+
+impl Outgoing {
+    pub async fn send(&self, packet: &Encoded) {
+        let header = Header {
+            version: 2,
+            marker: packet.marker,
+            sequence_number: packet.sequence,
+            timestamp: packet.timestamp,
+            ..Header::default()
+        };
+        let packet = RtpPacket { header, payload: packet.payload.clone() };
+        if let Err(error) = self.0.write_rtp(&packet).await {
+            tracing::debug!(%error, "packet not sent");
+        }
+    }
+}
+
+struct Connection {
+    generation: Generation,
+    settings: PeerSettings,
+    audio: Audio,
+    notes: mpsc::Sender<PeerNote>,
+    local: mpsc::Sender<Local>,
+    made: Made,
+    /// The far side's description, once it is set.
+    remote: Option<(DescriptionKind, String)>,
+    pending: VecDeque<Candidate>,
+    ours: Vec<Candidate>,
+    ours_done: bool,
+    batch: Option<Instant>,
+}
+
+impl Connection {
+    async fn run(
+        generation: Generation,
+        settings: PeerSettings,
+        audio: Audio,
+        notes: mpsc::Sender<PeerNote>,
+        mut orders: mpsc::Receiver<PeerOrder>,
+    ) {
+        let (local, mut happened) = mpsc::channel(LOCAL);
+        let made = match setup::make(&settings, generation, 0, &audio, &local).await {
+            Ok(made) => made,
+            Err(error) => {
+                let event = PeerEvent::Failed(format!("no connection can be made: {error}"));
+                let _ = notes.send(PeerNote { generation, event }).await;
+                return;
+            }
+        };
+        let mut connection = Self {
+            generation,
+            settings,
+            audio,
+            notes,
+            local,
+            made,
+            remote: None,
+            pending: VecDeque::new(),
+            ours: Vec::new(),
+            ours_done: false,
+            batch: None,
+        };
+        connection.say(PeerEvent::Opened).await;
+        loop {
+            let batch = connection.batch;
+            let result = tokio::select! {
+                order = orders.recv() => match order {
+                    Some(PeerOrder::Offer) => connection.offer().await,
+                    Some(PeerOrder::Remote { kind, sdp }) => connection.set_remote(kind, sdp).await,
+                    Some(PeerOrder::Candidates(candidates)) => {
+                        connection.add_candidates(candidates).await;
+                        Ok(())
+                    }
+                    Some(PeerOrder::Close) | None => break,
+                },
+                Some(local) = happened.recv() => {
+                    connection.happened(local).await;
+                    Ok(())
+                }
+                () = tokio::time::sleep_until(batch.unwrap_or_else(Instant::now)), if batch.is_some() => {
+                    connection.send_candidates().await;
+                    Ok(())
+                }
+            };
+            if let Err(why) = result {
+                connection.say(PeerEvent::Failed(why)).await;
+            }
+        }
+        happened.close();
+        connection.made.close().await;
+    }
+
+    async fn offer(&mut self) -> Result<(), String> {
+        if self.made.connection.signaling_state() != RTCSignalingState::Stable || self.remote.is_some() {
+            tracing::debug!(generation = self.generation, "offer asked for again");
+            return Ok(());
+        }
+        self.made.add_sound(DescriptionKind::Offer, &self.local).await.map_err(text)?;
+        let offer = self.made.connection.create_offer(None).await.map_err(text)?;
+        let sdp = offer.sdp.clone();
+        self.made.connection.set_local_description(offer).await.map_err(text)?;
+        self.say(PeerEvent::Description { kind: DescriptionKind::Offer, sdp }).await;
+        Ok(())
+    }
+
+    async fn set_remote(&mut self, kind: DescriptionKind, sdp: String) -> Result<(), String> {
+        if let Some(known) = &self.remote {
+            if *known != (kind, sdp) {
+                tracing::debug!(generation = self.generation, "second description of the far side ignored");
+            }
+            return Ok(());
+        }
+        check(&sdp)?;
+        match kind {
+            DescriptionKind::Answer => {
+                if self.made.connection.signaling_state() != RTCSignalingState::HaveLocalOffer {
+                    tracing::debug!(generation = self.generation, "answer without an offer ignored");
+                    return Ok(());
+                }
+                let answer = RTCSessionDescription::answer(sdp.clone()).map_err(text)?;
+                self.made.connection.set_remote_description(answer).await.map_err(text)?;
+                self.remote = Some((kind, sdp));
+            }
+            DescriptionKind::Offer => {
+                let offer = RTCSessionDescription::offer(sdp.clone()).map_err(text)?;
+                if self.made.connection.signaling_state() == RTCSignalingState::HaveLocalOffer {
+                    self.yield_to_offer().await.map_err(text)?;
+                }
+                self.made.add_sound(DescriptionKind::Answer, &self.local).await.map_err(text)?;
+                self.made.connection.set_remote_description(offer).await.map_err(text)?;
+                self.remote = Some((kind, sdp));
+                let answer = self.made.connection.create_answer(None).await.map_err(text)?;
+                let sdp = answer.sdp.clone();
+                self.made.connection.set_local_description(answer).await.map_err(text)?;
+                self.say(PeerEvent::Description { kind: DescriptionKind::Answer, sdp }).await;
+            }
+        }
+        self.say(PeerEvent::Described).await;
+        let waiting: Vec<Candidate> = self.pending.drain(..).collect();
+        self.add_candidates(waiting).await;
+        Ok(())
+    }
+
+    /// Two offers crossed: ours is taken back, with the connection that made it.
+    async fn yield_to_offer(&mut self) -> Result<(), webrtc::Error> {
+        tracing::debug!(generation = self.generation, "offers crossed, yielding");
+        let attempt = self.made.attempt + 1;
+        let fresh = setup::make(&self.settings, self.generation, attempt, &self.audio, &self.local).await?;
+        std::mem::replace(&mut self.made, fresh).close().await;
+        self.ours.clear();
+        self.ours_done = false;
+        self.batch = None;
+        Ok(())
+    }
+
+    async fn add_candidates(&mut self, candidates: Vec<Candidate>) {
+        for candidate in candidates {
+            if self.remote.is_none() {
+                if self.pending.len() < PENDING_CANDIDATES {
+                    self.pending.push_back(candidate);
+                }
+                continue;
+            }
+            let init = RTCIceCandidateInit {
+                candidate: candidate.candidate,
+                sdp_mid: candidate.mid,
+                sdp_mline_index: Some(candidate.index),
+                username_fragment: None,
+            };
+            if let Err(error) = self.made.connection.add_ice_candidate(init).await {
+                // One that cannot be used, a name of mDNS say; the others may do.
+                tracing::debug!(%error, generation = self.generation, "candidate not taken");
+            }
+        }
+    }
+
+    async fn happened(&mut self, local: Local) {
+        match local {
+            Local::Candidate { attempt, .. } | Local::Connected { attempt } | Local::Failed { attempt, .. }
+                if attempt != self.made.attempt => {}
+            Local::Candidate { candidate, .. } => {
+                match candidate {
+                    Some(candidate) => self.ours.push(candidate),
+                    None => self.ours_done = true,
+                }
+                self.batch.get_or_insert_with(|| Instant::now() + BATCH);
+                if self.ours_done {
+                    self.send_candidates().await;
+                }
+            }
+            Local::Connected { .. } => {
+                if let Some(track) = &self.made.track {
+                    self.say(PeerEvent::Connected(Outgoing(Arc::clone(track)))).await;
+                }
+                if let Some((local, remote)) = self.made.pair().await {
+                    self.say(PeerEvent::Pair { local, remote }).await;
+                }
+            }
+            Local::Failed { why, .. } => self.say(PeerEvent::Failed(why)).await,
+            Local::Reported(report) => {
+                self.say(PeerEvent::Reported(report)).await;
+                // Once a second is often enough to learn of another pair.
+                if let Some((local, remote)) = self.made.pair().await {
+                    self.say(PeerEvent::Pair { local, remote }).await;
+                }
+            }
+        }
+    }
+
+    async fn send_candidates(&mut self) {
+        self.batch = None;
+        let candidates = std::mem::take(&mut self.ours);
+        self.say(PeerEvent::Candidates { candidates, done: self.ours_done }).await;
+    }
+
+    async fn say(&self, event: PeerEvent) {
+        let _ = self.notes.send(PeerNote { generation: self.generation, event }).await;
+    }
+}
+
+/// One audio section with Opus, and nothing else but, later, one of data: what we offer ourselves.
+fn check(sdp: &str) -> Result<(), String> {
+    let sections: Vec<&str> = sdp.lines().filter(|line| line.starts_with("m=")).collect();
+    let audio = sections.iter().filter(|line| line.starts_with("m=audio ")).count();
+    let data = sections.iter().filter(|line| line.starts_with("m=application ")).count();
+    if audio != 1 || data > 1 || audio + data != sections.len() {
+        return Err("the far side's description has other than one audio section".into());
+    }
+    let opus = |line: &str| line.starts_with("a=rtpmap:") && line.to_ascii_lowercase().contains(" opus/48000");
+    if !sdp.lines().any(opus) {
+        return Err("the far side's description does not have Opus".into());
+    }
+    Ok(())
+}
+
+fn text(error: webrtc::Error) -> String {
+    format!("the description was refused: {error}")
+}

@@ -1,0 +1,263 @@
+//! Making a connection with the WebRTC library, and listening to it.
+
+use super::PeerSettings;
+use super::reports::{self, Report};
+use crate::audio::Audio;
+use crate::{Candidate, DescriptionKind, Generation, RATE};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+use webrtc::Error;
+use webrtc::api::interceptor_registry::configure_rtcp_reports;
+use webrtc::api::media_engine::{MIME_TYPE_OPUS, MediaEngine};
+use webrtc::api::setting_engine::SettingEngine;
+use webrtc::api::{API, APIBuilder};
+use webrtc::ice::mdns::MulticastDnsMode;
+use webrtc::ice::network_type::NetworkType;
+use webrtc::ice_transport::ice_candidate::RTCIceCandidate;
+use webrtc::ice_transport::ice_server::RTCIceServer;
+use webrtc::interceptor::registry::Registry;
+use webrtc::peer_connection::RTCPeerConnection;
+use webrtc::peer_connection::certificate::RTCCertificate;
+use webrtc::peer_connection::configuration::RTCConfiguration;
+use webrtc::peer_connection::peer_connection_state::RTCPeerConnectionState;
+use webrtc::peer_connection::policy::bundle_policy::RTCBundlePolicy;
+use webrtc::rtp_transceiver::rtp_codec::{RTCRtpCodecCapability, RTCRtpCodecParameters, RTPCodecType};
+use webrtc::rtp_transceiver::rtp_receiver::RTCRtpReceiver;
+use webrtc::rtp_transceiver::rtp_sender::RTCRtpSender;
+use webrtc::track::track_local::TrackLocal;
+use webrtc::track::track_local::track_local_static_rtp::TrackLocalStaticRTP;
+use webrtc::track::track_remote::TrackRemote;
+
+/// The certificate that all connections of a call share, so that a new one is known to be the same person's.
+#[derive(Clone, Default)]
+pub struct Identity(Arc<Mutex<Option<RTCCertificate>>>);
+
+/// What the library's callbacks say; `attempt` tells a connection from the one that it replaced.
+pub enum Local {
+    Candidate { attempt: u32, candidate: Option<Candidate> },
+    Connected { attempt: u32 },
+    Failed { attempt: u32, why: String },
+    Reported(Report),
+}
+
+pub struct Made {
+    pub connection: RTCPeerConnection,
+    pub attempt: u32,
+    /// Our sound, once it is known who offers.
+    pub track: Option<Arc<TrackLocalStaticRTP>>,
+}
+
+/// Direct pairs are taken at once; a relay only when nothing better shows up in this time.
+const RELAY_WAIT: Duration = Duration::from_millis(500);
+/// What we say about Opus, the words of every browser (RFC 7587, section 6.1).
+const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
+const OPUS_PAYLOAD_TYPE: u8 = 111;
+/// Bytes of the largest packet read: an Ethernet frame's.
+const MTU: usize = 1500;
+
+pub async fn make(
+    settings: &PeerSettings,
+    generation: Generation,
+    attempt: u32,
+    audio: &Audio,
+    local: &mpsc::Sender<Local>,
+) -> Result<Made, Error> {
+    let known = settings.identity.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let configuration = RTCConfiguration {
+        ice_servers: servers(settings),
+        bundle_policy: RTCBundlePolicy::MaxBundle,
+        certificates: known.into_iter().collect(),
+        ..RTCConfiguration::default()
+    };
+    let connection = api(settings.bind)?.new_peer_connection(configuration).await?;
+    if let Some(certificate) = connection.get_configuration().await.certificates.into_iter().next() {
+        *settings.identity.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+    }
+    listen(&connection, generation, attempt, audio, local);
+    Ok(Made { connection, attempt, track: None })
+}
+
+fn api(bind: Option<IpAddr>) -> Result<API, Error> {
+    let mut media = MediaEngine::default();
+    media.register_codec(
+        RTCRtpCodecParameters {
+            capability: opus(),
+            payload_type: OPUS_PAYLOAD_TYPE,
+            ..RTCRtpCodecParameters::default()
+        },
+        RTPCodecType::Audio,
+    )?;
+    let registry = configure_rtcp_reports(Registry::new());
+    Ok(APIBuilder::new()
+        .with_media_engine(media)
+        .with_interceptor_registry(registry)
+        .with_setting_engine(network(bind))
+        .build())
+}
+
+fn opus() -> RTCRtpCodecCapability {
+    RTCRtpCodecCapability {
+        mime_type: MIME_TYPE_OPUS.to_owned(),
+        clock_rate: RATE,
+        channels: 2,
+        sdp_fmtp_line: OPUS_PARAMETERS.to_owned(),
+        rtcp_feedback: vec![],
+    }
+}
+
+fn network(bind: Option<IpAddr>) -> SettingEngine {
+    let mut settings = SettingEngine::default();
+    settings.set_ice_multicast_dns_mode(MulticastDnsMode::Disabled);
+    settings.set_host_acceptance_min_wait(Some(Duration::ZERO));
+    settings.set_prflx_acceptance_min_wait(Some(Duration::ZERO));
+    settings.set_srflx_acceptance_min_wait(Some(Duration::ZERO));
+    settings.set_relay_acceptance_min_wait(Some(RELAY_WAIT));
+    // Two programs on a machine without a network must still be able to talk.
+    settings.set_include_loopback_candidate(bind.map_or_else(only_loopback, |address| address.is_loopback()));
+    settings.set_network_types(match bind {
+        Some(IpAddr::V4(_)) => vec![NetworkType::Udp4],
+        Some(IpAddr::V6(_)) => vec![NetworkType::Udp6],
+        None => vec![NetworkType::Udp4, NetworkType::Udp6],
+    });
+    settings.set_ip_filter(Box::new(move |address| match bind {
+        Some(bind) => address == bind,
+        None => !needs_scope(address),
+    }));
+    settings
+}
+
+/// A link-local address cannot be bound without naming its interface.
+fn needs_scope(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+fn only_loopback() -> bool {
+    let usable = |address: SocketAddr| !address.ip().is_loopback() && !needs_scope(address.ip());
+    match webrtc::util::ifaces::ifaces() {
+        Ok(interfaces) => !interfaces.iter().filter_map(|interface| interface.addr).any(usable),
+        Err(_) => false,
+    }
+}
+
+/// Bound to one address, candidates seen by a STUN server are left out: they could belong to any.
+fn servers(settings: &PeerSettings) -> Vec<RTCIceServer> {
+    let stun = |url: &String| url.starts_with("stun:") || url.starts_with("stuns:");
+    settings
+        .ice_servers
+        .iter()
+        .map(|server| RTCIceServer {
+            urls: server.urls.iter().filter(|url| settings.bind.is_none() || !stun(url)).cloned().collect(),
+            username: server.username.clone(),
+            credential: server.credential.clone(),
+        })
+        .filter(|server| !server.urls.is_empty())
+        .collect()
+}
+
+fn listen(
+    connection: &RTCPeerConnection,
+    generation: Generation,
+    attempt: u32,
+    audio: &Audio,
+    local: &mpsc::Sender<Local>,
+) {
+    let to = local.clone();
+    connection.on_ice_candidate(Box::new(move |candidate| {
+        let to = to.clone();
+        Box::pin(async move {
+            let candidate = candidate.as_ref().map(ours);
+            let _ = to.send(Local::Candidate { attempt, candidate }).await;
+        })
+    }));
+    let to = local.clone();
+    connection.on_peer_connection_state_change(Box::new(move |state| {
+        let to = to.clone();
+        Box::pin(async move {
+            tracing::debug!(generation, %state, "connection");
+            let happened = match state {
+                RTCPeerConnectionState::Connected => Local::Connected { attempt },
+                RTCPeerConnectionState::Failed => {
+                    Local::Failed { attempt, why: "no way to the far side was found, or it was lost".into() }
+                }
+                RTCPeerConnectionState::Unspecified
+                | RTCPeerConnectionState::New
+                | RTCPeerConnectionState::Connecting
+                | RTCPeerConnectionState::Disconnected
+                | RTCPeerConnectionState::Closed => return,
+            };
+            let _ = to.send(happened).await;
+        })
+    }));
+    let audio = audio.clone();
+    connection.on_track(Box::new(move |track, receiver, _| {
+        tokio::spawn(read_sound(generation, track, audio.clone()));
+        tokio::spawn(read_nothing(receiver));
+        Box::pin(async {})
+    }));
+}
+
+async fn read_sound(generation: Generation, track: Arc<TrackRemote>, audio: Audio) {
+    let mut buffer = vec![0; MTU];
+    while let Ok((packet, _)) = track.read(&mut buffer).await {
+        let header = packet.header;
+        audio.packet(generation, header.ssrc, header.sequence_number, header.timestamp, packet.payload);
+    }
+}
+
+/// The far side's sender reports must be read for our receiver reports to answer them.
+async fn read_nothing(receiver: Arc<RTCRtpReceiver>) {
+    while receiver.read_rtcp().await.is_ok() {}
+}
+
+async fn read_reports(sender: Arc<RTCRtpSender>, to: mpsc::Sender<Local>) {
+    while let Ok((packets, _)) = sender.read_rtcp().await {
+        let parameters = sender.get_parameters().await;
+        let Some(ssrc) = parameters.encodings.first().map(|encoding| encoding.ssrc) else { continue };
+        if let Some(report) = reports::about(ssrc, &packets, SystemTime::now())
+            && to.send(Local::Reported(report)).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn ours(candidate: &RTCIceCandidate) -> Candidate {
+    // The library leaves the section's name empty, which browsers refuse; the index says enough.
+    let candidate = candidate.to_json().map(|init| init.candidate).unwrap_or_default();
+    Candidate { candidate, mid: None, index: 0 }
+}
+
+impl Made {
+    /// Adds our sound; its ids differ between the two sides.
+    pub async fn add_sound(&mut self, role: DescriptionKind, local: &mpsc::Sender<Local>) -> Result<(), Error> {
+        if self.track.is_some() {
+            return Ok(());
+        }
+        let (track, stream) = match role {
+            DescriptionKind::Offer => ("audio-offerer", "bellwire-offerer"),
+            DescriptionKind::Answer => ("audio-answerer", "bellwire-answerer"),
+        };
+        let track = Arc::new(TrackLocalStaticRTP::new(opus(), track.to_owned(), stream.to_owned()));
+        let sender = self.connection.add_track(Arc::clone(&track) as Arc<dyn TrackLocal + Send + Sync>).await?;
+        tokio::spawn(read_reports(sender, local.clone()));
+        self.track = Some(track);
+        Ok(())
+    }
+
+    /// Kinds of the candidates in use.
+    pub async fn pair(&self) -> Option<(String, String)> {
+        let transport = self.connection.dtls_transport();
+        let pair = transport.ice_transport().get_selected_candidate_pair().await?;
+        Some((pair.local.typ.to_string(), pair.remote.typ.to_string()))
+    }
+
+    pub async fn close(&self) {
+        match tokio::time::timeout(super::CLOSE_TIMEOUT, self.connection.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "connection not closed cleanly"),
+            Err(_) => tracing::debug!("connection did not close in time"),
+        }
+    }
+}

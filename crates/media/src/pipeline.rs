@@ -1,0 +1,316 @@
+//! Sound on its way out and in, as plain structs driven 10 ms at a time: no device, no task, no clock of their own.
+//!
+//! [`SendSide`] takes captured frames and yields packets. [`ReceiveSide`] takes packets with the time of their arrival and
+//! yields frames to play. The engine drives them by its devices; tests drive them as fast as they run.
+
+pub use crate::jitter::{Arrival, Counts};
+
+use crate::jitter::{JitterBuffer, Next};
+use crate::opus::{self, Decoder, Encoder, OpusError};
+use crate::processing::Processor;
+use crate::stretch::{self, Tolerance};
+use crate::{FRAME, Frame, Processing, SILENCE};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Samples of a packet that we send: 20 ms.
+pub const PACKET: usize = 2 * FRAME;
+
+/// An Opus packet and its place in the stream; RTP without the parts that a connection adds.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    pub sequence: u16,
+    pub timestamp: u32,
+    /// First after a pause (RFC 3551, section 4.1).
+    pub marker: bool,
+    pub payload: Bytes,
+}
+
+/// Captured sound on its way to the network.
+pub struct SendSide {
+    processor: Processor,
+    encoder: Encoder,
+    pending: Vec<f32>,
+    sequence: u16,
+    timestamp: u32,
+    muted: bool,
+    paused: bool,
+}
+
+impl SendSide {
+    /// `start` gives the first sequence number and timestamp, which should be random (RFC 3550, section 5.1).
+    pub fn new(processing: Processing, start: u32) -> Result<Self, OpusError> {
+        Ok(Self {
+            processor: Processor::new(processing),
+            encoder: Encoder::new()?,
+            pending: Vec::with_capacity(PACKET),
+            sequence: start as u16,
+            timestamp: start,
+            muted: false,
+            paused: true,
+        })
+    }
+
+    pub fn set_processing(&mut self, processing: Processing) {
+        self.processor.set(processing);
+    }
+
+    /// While muted whatever is captured counts as silence, and silence is sent as rarely as possible.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+        if muted {
+            self.pending.fill(0.0);
+        }
+        if let Err(error) = self.encoder.set_dtx(muted) {
+            tracing::warn!(%error, "discontinuous transmission not switched");
+        }
+    }
+
+    /// What is about to be played, for the echo canceller.
+    pub fn played(&mut self, frame: &Frame) {
+        self.processor.played(frame);
+    }
+
+    /// Takes 10 ms, cleans it in place, and yields a packet with every second call, unless there is none to send.
+    pub fn captured(&mut self, frame: &mut Frame) -> Option<Encoded> {
+        if self.muted {
+            *frame = SILENCE;
+        }
+        self.processor.captured(frame);
+        if self.muted {
+            // The processing still rings with what came before.
+            *frame = SILENCE;
+        }
+        self.pending.extend_from_slice(frame);
+        if self.pending.len() < PACKET {
+            return None;
+        }
+        let timestamp = self.timestamp;
+        self.timestamp = timestamp.wrapping_add(PACKET as u32);
+        let mut buffer = [0; opus::MAX_PACKET_BYTES];
+        let encoded = self.encoder.encode(&self.pending, &mut buffer);
+        self.pending.clear();
+        let packet = match encoded {
+            Ok(length) => &buffer[..length],
+            Err(error) => {
+                tracing::warn!(%error, "not encoded");
+                return None;
+            }
+        };
+        // The first of a pause is sent, so that the far side knows it for one.
+        let silent = opus::is_dtx(packet);
+        let (first, marker) = (!self.paused, self.paused && !silent);
+        self.paused = silent;
+        if silent && !first {
+            return None;
+        }
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        Some(Encoded { sequence, timestamp, marker, payload: Bytes::copy_from_slice(packet) })
+    }
+
+    /// Forgets what was captured but not encoded: nobody listens.
+    pub fn idle(&mut self, frame: &mut Frame) {
+        if self.muted {
+            *frame = SILENCE;
+        }
+        self.processor.captured(frame);
+        if self.muted {
+            *frame = SILENCE;
+        }
+        self.pending.clear();
+        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
+        self.paused = true;
+    }
+}
+
+/// What came of one second of receiving.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Received {
+    pub counts: Counts,
+    pub jitter_ms: f32,
+    pub target_ms: f32,
+    /// Samples played, and those of them that were made up.
+    pub played: u32,
+    pub made_up: u32,
+    /// Packets rebuilt from their successor.
+    pub rebuilt: u32,
+    /// Mean time from arrival to playout of the packets decoded.
+    pub buffer_ms: f32,
+    /// Samples removed or added to follow the network.
+    pub stretched: u32,
+}
+
+/// Packets on their way to the speaker.
+pub struct ReceiveSide {
+    jitter: JitterBuffer,
+    decoder: Decoder,
+    /// Decoded and not played.
+    sound: VecDeque<f32>,
+    scratch: Vec<f32>,
+    /// Samples concealed in a row.
+    missing: usize,
+    decoded_in_row: u32,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    played: u32,
+    made_up: u32,
+    rebuilt: u32,
+    stretched: u32,
+    waited: Duration,
+    decoded: u32,
+}
+
+/// Concealment of a long loss fades from here,
+const FADE_FROM: usize = 60 * 48;
+/// and is silence from here.
+const FADE_TO: usize = 240 * 48;
+/// Sound is stretched where it is similar to itself; the farther off, the less similar it has to be.
+const FINE: Tolerance = Tolerance(0.85);
+const ROUGH: Tolerance = Tolerance(0.4);
+const FAR_OFF: i64 = 80 * 48;
+/// One change of speed at a time, so that it stays unheard.
+const STRETCH_MOST: usize = 480;
+
+impl ReceiveSide {
+    pub fn new() -> Result<Self, OpusError> {
+        Ok(Self {
+            jitter: JitterBuffer::default(),
+            decoder: Decoder::new()?,
+            sound: VecDeque::with_capacity(4 * PACKET),
+            scratch: vec![0.0; opus::MAX_PACKET_SAMPLES],
+            missing: 0,
+            decoded_in_row: 0,
+            tally: Tally::default(),
+        })
+    }
+
+    pub fn insert(&mut self, packet: Arrival) {
+        self.jitter.insert(packet, self.sound.len());
+    }
+
+    /// Fills the next 10 ms to be played.
+    pub fn playout(&mut self, now: Duration, frame: &mut Frame) {
+        while self.sound.len() < FRAME {
+            self.step(now);
+        }
+        for (sample, sound) in frame.iter_mut().zip(self.sound.drain(..FRAME)) {
+            *sample = sound;
+        }
+        self.tally.played += FRAME as u32;
+    }
+
+    /// How many packets were decoded since one was missing.
+    pub fn decoded_in_row(&self) -> u32 {
+        self.decoded_in_row
+    }
+
+    /// Nothing came for long: count from the beginning.
+    pub fn stalled(&mut self) {
+        self.decoded_in_row = 0;
+    }
+
+    /// The figures since the last call.
+    pub fn take_received(&mut self) -> Received {
+        let tally = std::mem::take(&mut self.tally);
+        Received {
+            counts: self.jitter.take_counts(),
+            jitter_ms: self.jitter.jitter_ms(),
+            target_ms: self.jitter.target_ms(),
+            played: tally.played,
+            made_up: tally.made_up,
+            rebuilt: tally.rebuilt,
+            buffer_ms: if tally.decoded == 0 {
+                0.0
+            } else {
+                tally.waited.as_secs_f32() * 1000.0 / tally.decoded as f32
+            },
+            stretched: tally.stretched,
+        }
+    }
+
+    fn step(&mut self, now: Duration) {
+        let unplayed = Duration::from_nanos(self.sound.len() as u64 * 1_000_000_000 / u64::from(crate::RATE));
+        match self.jitter.next(now) {
+            Next::Packet { payload, waited } => match self.decoder.decode(&payload, &mut self.scratch) {
+                Ok(samples) => {
+                    self.missing = 0;
+                    self.decoded_in_row = self.decoded_in_row.saturating_add(1);
+                    self.tally.decoded += 1;
+                    self.tally.waited += waited + unplayed;
+                    self.append(samples);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "packet not decoded");
+                    self.conceal();
+                }
+            },
+            Next::Rebuild { payload, missing } => {
+                let whole = opus::packet_samples(&payload).unwrap_or(PACKET);
+                match self.decoder.decode_fec(&payload, &mut self.scratch[..whole]) {
+                    Ok(samples) => {
+                        self.tally.rebuilt += 1;
+                        let missing = missing.min(samples);
+                        self.sound.extend(&self.scratch[samples - missing..samples]);
+                    }
+                    Err(_) => {
+                        self.conceal();
+                    }
+                }
+            }
+            Next::Conceal => {
+                let samples = self.conceal();
+                self.jitter.made_up(samples);
+            }
+            Next::Quiet => {
+                // In a pause the decoder goes on with the noise that the far side described last.
+                if self.decoder.conceal(&mut self.scratch[..FRAME]).is_err() {
+                    self.scratch[..FRAME].fill(0.0);
+                }
+                self.sound.extend(&self.scratch[..FRAME]);
+                self.jitter.made_up(FRAME);
+            }
+            Next::Wait => self.sound.extend(&SILENCE),
+        }
+    }
+
+    fn conceal(&mut self) -> usize {
+        let made = &mut self.scratch[..FRAME];
+        if self.missing >= FADE_TO || self.decoder.conceal(made).is_err() {
+            made.fill(0.0);
+        }
+        for (i, sample) in made.iter_mut().enumerate() {
+            let at = (self.missing + i).saturating_sub(FADE_FROM) as f32 / (FADE_TO - FADE_FROM) as f32;
+            *sample *= 1.0 - at.min(1.0);
+        }
+        self.sound.extend(&*made);
+        self.missing = self.missing.saturating_add(FRAME);
+        self.decoded_in_row = 0;
+        self.tally.made_up += FRAME as u32;
+        FRAME
+    }
+
+    /// Puts a decoded packet behind what waits, made longer or shorter where playout is off its target.
+    fn append(&mut self, samples: usize) {
+        let pressure = self.jitter.pressure();
+        if pressure == 0 {
+            self.sound.extend(&self.scratch[..samples]);
+            return;
+        }
+        let mut sound = self.scratch[..samples].to_vec();
+        let tolerance = if pressure.abs() > FAR_OFF { ROUGH } else { FINE };
+        let most = STRETCH_MOST.min(pressure.unsigned_abs() as usize + FRAME / 2);
+        let change = if pressure < 0 {
+            -(stretch::shorten(&mut sound, most, tolerance) as i64)
+        } else {
+            stretch::lengthen(&mut sound, most, tolerance) as i64
+        };
+        self.jitter.stretched(change);
+        self.tally.stretched += change.unsigned_abs() as u32;
+        self.sound.extend(&sound);
+    }
+}
