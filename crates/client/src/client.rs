@@ -6,7 +6,7 @@ use crate::updates::{self, Outbox};
 use crate::{Config, CurrentCall, Request, Snapshot, State, Stop, Update, Updates};
 use bellwire_call::{Endpoint, Input, MediaEvent, Monotonic, Notice, Output, UserCommand};
 use bellwire_media::{DeviceFault, DeviceInfo, Tone};
-use bellwire_signaling::{ClientFrame, Side, UnixMs, You};
+use bellwire_signaling::{ClientFrame, Event, Reply, Side, UnixMs, You};
 use rand::RngExt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
@@ -76,6 +76,7 @@ struct Loop {
     frames: Option<mpsc::Sender<ClientFrame>>,
     you: Option<You>,
     server_time_offset_ms: i64,
+    bookings_known: bool,
     listing: Option<oneshot::Receiver<Result<Vec<DeviceInfo>, DeviceFault>>>,
     told: Option<Snapshot>,
 }
@@ -103,6 +104,7 @@ impl Loop {
             frames: None,
             you: None,
             server_time_offset_ms: 0,
+            bookings_known: false,
             listing: None,
             told: None,
         }
@@ -187,8 +189,14 @@ impl Loop {
                 self.server_time_offset_ms = offset(server_time);
                 self.feed(Input::LinkUp { resumed })
             }
-            LinkEvent::Event(event) => self.feed(Input::Server(event)),
-            LinkEvent::Reply { id, result } => self.feed(Input::Reply { id, result }),
+            LinkEvent::Event(event) => {
+                self.bookings_known |= matches!(event, Event::Bookings { .. });
+                self.feed(Input::Server(event))
+            }
+            LinkEvent::Reply { id, result } => {
+                self.bookings_known |= matches!(result, Ok(Reply::Bookings { .. }));
+                self.feed(Input::Reply { id, result })
+            }
             LinkEvent::Down { retry_in, why } => {
                 let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
                 self.link_state = crate::Link::Down { retry_in_ms, why };
@@ -289,6 +297,7 @@ impl Loop {
             link: self.link_state.clone(),
             you: self.you.clone(),
             bookings: self.endpoint.bookings().to_vec(),
+            bookings_known: self.bookings_known,
             call,
             server_time_offset_ms: self.server_time_offset_ms,
             input: self.sound.input.clone(),

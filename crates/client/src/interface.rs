@@ -84,7 +84,10 @@ pub struct Snapshot {
     pub link: Link,
     /// Who is signed in; kept while the link is down.
     pub you: Option<You>,
+    /// With the presence of each other party.
     pub bookings: Vec<BookingView>,
+    /// The server has told them: that there are none means that there are none.
+    pub bookings_known: bool,
     pub call: Option<CurrentCall>,
     /// The server's clock minus this machine's, in milliseconds, at the last welcome.
     pub server_time_offset_ms: i64,

@@ -16,6 +16,8 @@ mod link;
 mod sound;
 mod updates;
 
+pub mod recording;
+
 pub use client::Client;
 pub use fault::LinkFault;
 pub use interface::*;

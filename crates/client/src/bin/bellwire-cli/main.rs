@@ -1,1 +1,95 @@
-fn main() {}
+//! `bellwire-cli`: one device of one person, without a window. docs/cli.md is its reference.
+//!
+//! It places or answers one call with the same engine as the desktop app, says on standard output what happens, and
+//! ends with a status that says how it went. Logs go to standard error; `BELLWIRE_LOG` sets what is logged.
+
+mod args;
+mod control;
+mod events;
+mod interrupt;
+mod session;
+
+use args::{Plan, Task, Usage};
+use bellwire_client::{DeviceKind, devices};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// How a run went; the number is the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Normal = 0,
+    BadUsage = 2,
+    /// The server refused the sign-in or the booking.
+    Refused = 3,
+    /// No answer, declined, busy, or gone before it was answered.
+    NotAnswered = 4,
+    MediaFailed = 5,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("BELLWIRE_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let exit = match args::read() {
+        Ok(Task::Devices { json }) => list_devices(json),
+        Ok(Task::Call(options)) => run(options.plan(session::Role::Calls)),
+        Ok(Task::Answer(options)) => run(options.plan(session::Role::Answers)),
+        Err(Usage::Help(text)) => {
+            let _ = write!(std::io::stdout(), "{text}");
+            Exit::Normal
+        }
+        Err(Usage::Bad(sentence)) => bad_usage(&sentence),
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn bad_usage(sentence: &str) -> Exit {
+    eprintln!("bellwire-cli: {sentence}");
+    Exit::BadUsage
+}
+
+fn run(plan: Result<Plan, String>) -> Exit {
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(sentence) => return bad_usage(&sentence),
+    };
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(session::run(plan));
+            runtime.shutdown_background();
+            exit
+        }
+        Err(error) => {
+            eprintln!("bellwire-cli: the system gives no threads: {error}");
+            Exit::MediaFailed
+        }
+    }
+}
+
+fn list_devices(json: bool) -> Exit {
+    let list = match devices() {
+        Ok(list) => list,
+        Err(fault) => {
+            eprintln!("bellwire-cli: {}", events::device_sentence(&fault));
+            return Exit::MediaFailed;
+        }
+    };
+    let mut out = std::io::stdout();
+    if json {
+        let text = serde_json::to_string_pretty(&list).unwrap_or_default();
+        let _ = writeln!(out, "{text}");
+        return Exit::Normal;
+    }
+    for (kind, title) in [(DeviceKind::Input, "microphones"), (DeviceKind::Output, "speakers")] {
+        let _ = writeln!(out, "{title}");
+        for device in list.iter().filter(|device| device.kind == kind) {
+            let mark = if device.is_default { " (default)" } else { "" };
+            let _ = writeln!(out, "  {}{mark}", device.name);
+        }
+    }
+    Exit::Normal
+}

@@ -1,0 +1,249 @@
+//! What is said on standard output: one line for each event, as JSON or as text. docs/cli.md lists them.
+//! People's names and tokens are in none of them.
+
+use crate::args::Format;
+use bellwire_client::{
+    Because, BookingId, CallId, DeviceEvent, DeviceFault, EndReason, Ending, ErrorCode, Link, Presence, Side, State,
+    Stats,
+};
+use serde::Serialize;
+use std::fmt;
+use std::io::Write;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first line: `at_ms` counts from here, which was then by this machine's clock.
+    Started {
+        unix_ms: u64,
+    },
+    Link {
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_in_ms: Option<u64>,
+    },
+    /// This person's bookings came or changed: how many, and which can be called now.
+    Bookings {
+        count: usize,
+        open: Vec<BookingId>,
+    },
+    /// `call` waits for the other party of this booking.
+    Waiting {
+        booking: BookingId,
+        presence: Presence,
+    },
+    /// A button was pressed, by a control line or by the program itself.
+    Command {
+        command: &'static str,
+    },
+    State {
+        state: &'static str,
+        booking: BookingId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call: Option<CallId>,
+        you: Side,
+    },
+    /// The other party's sound is being decoded and played, on this connection of the call.
+    Flowing {
+        generation: u32,
+    },
+    Stats(Box<Stats>),
+    Device(DeviceEvent),
+    Muted {
+        muted: bool,
+    },
+    PeerMuted {
+        muted: bool,
+    },
+    Refused {
+        code: ErrorCode,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    /// `confirmed`: the server said so. If not, it could not be asked in time.
+    Ended {
+        reason: EndReason,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<Side>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        because: Option<Because>,
+        duration_ms: u64,
+        confirmed: bool,
+    },
+    Error {
+        message: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    at_ms: u64,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// Where events are written. Each line goes out at once; that nobody reads them stops nothing.
+pub struct Events {
+    format: Format,
+    started: Instant,
+}
+
+impl Events {
+    pub fn start(format: Format) -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let events = Self { format, started: Instant::now() };
+        events.say(&Event::Started { unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) });
+        events
+    }
+
+    pub fn say(&self, event: &Event) {
+        let at_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let line = match self.format {
+            Format::Json => serde_json::to_string(&Line { at_ms, event }).unwrap_or_default(),
+            Format::Text => format!("{:>9.3}  {event}", at_ms as f64 / 1000.0),
+        };
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+
+    pub fn error(&self, message: impl Into<String>) {
+        self.say(&Event::Error { message: message.into() });
+    }
+}
+
+impl Event {
+    pub fn link(link: &Link) -> Self {
+        match link {
+            Link::Connecting => Self::Link { state: "connecting", why: None, retry_in_ms: None },
+            Link::Up => Self::Link { state: "up", why: None, retry_in_ms: None },
+            Link::Down { retry_in_ms, why } => {
+                Self::Link { state: "down", why: Some(why.to_string()), retry_in_ms: Some(*retry_in_ms) }
+            }
+        }
+    }
+
+    pub fn ended(ending: &Ending, confirmed: bool) -> Self {
+        let Ending { reason, by, because, duration_ms } = ending.clone();
+        Self::Ended { reason, by, because, duration_ms, confirmed }
+    }
+}
+
+pub fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Inviting => "inviting",
+        State::Ringing => "ringing",
+        State::Connecting => "connecting",
+        State::Connected => "connected",
+        State::Reconnecting { .. } => "reconnecting",
+        State::Elsewhere => "elsewhere",
+        State::Ended { .. } => "ended",
+    }
+}
+
+/// What is wrong with a device, and what to do.
+pub fn device_sentence(fault: &DeviceFault) -> String {
+    match fault {
+        DeviceFault::NoDevice => "there is no such device: plug one in, or choose another".into(),
+        DeviceFault::PermissionRefused => {
+            "the system does not let this program use it: allow it in its settings".into()
+        }
+        DeviceFault::InUse => "another program holds it: close that one, or choose another device".into(),
+        DeviceFault::File(why) => format!("the file cannot be used: {why}"),
+        DeviceFault::Other(why) => format!("it cannot be opened: {why}"),
+    }
+}
+
+/// What was refused, and what to do.
+pub fn refusal_sentence(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::Unauthenticated => "the server does not know this token: get a new join link",
+        ErrorCode::TokenExpired => "this token has expired: get a new join link",
+        ErrorCode::TokenNotYetValid => "this token is not valid yet: check this machine's clock, or try later",
+        ErrorCode::NotFound => "there is no such booking for this person",
+        ErrorCode::TooEarly => "the booking cannot be called yet: try again when its time comes",
+        ErrorCode::TooLate => "the booking's time is over: make a new one",
+        ErrorCode::BookingCancelled => "the booking was cancelled",
+        ErrorCode::InAnotherCall => "this person is in another call: end that one first",
+        ErrorCode::OnAnotherDevice => "this person is in this call on another device",
+        ErrorCode::Replaced => "this device has signed in again elsewhere",
+        ErrorCode::UnsupportedVersion => "the server speaks another version of the protocol: update this program",
+        ErrorCode::RateLimited | ErrorCode::Unavailable => "the server is busy: try again later",
+        ErrorCode::BadFrame
+        | ErrorCode::TooLarge
+        | ErrorCode::HelloExpected
+        | ErrorCode::WrongState
+        | ErrorCode::StaleGeneration
+        | ErrorCode::Internal => "the server could not do this: try again",
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { .. } => f.write_str("started"),
+            Self::Link { state, why: None, .. } => write!(f, "server: {state}"),
+            Self::Link { why: Some(why), retry_in_ms, .. } => {
+                write!(f, "{why}; trying again in {:.1} s", retry_in_ms.unwrap_or_default() as f64 / 1000.0)
+            }
+            Self::Bookings { count, open } => write!(f, "bookings: {count}, open now: {}", open.len()),
+            Self::Waiting { booking, presence } => match presence {
+                Presence::Online {} => write!(f, "the other party of booking {booking} is there"),
+                Presence::InAnotherCall {} => write!(f, "the other party of booking {booking} is in another call"),
+                Presence::Away { .. } => write!(f, "waiting for the other party of booking {booking}"),
+            },
+            Self::Command { command } => f.write_str(command),
+            Self::State { state, .. } => f.write_str(state),
+            Self::Flowing { generation } => write!(f, "sound flows (connection {generation})"),
+            Self::Stats(stats) => write_stats(f, stats),
+            Self::Device(event) => write_device(f, event),
+            Self::Muted { muted } => f.write_str(if *muted { "muted" } else { "unmuted" }),
+            Self::PeerMuted { muted: true } => f.write_str("the other party is muted"),
+            Self::PeerMuted { muted: false } => f.write_str("the other party is not muted any more"),
+            Self::Refused { code, .. } => write!(f, "refused: {}", refusal_sentence(*code)),
+            Self::Ended { reason, duration_ms, .. } => {
+                write!(f, "ended: {}, after {:.1} s", word(reason), *duration_ms as f64 / 1000.0)
+            }
+            Self::Error { message } => write!(f, "error: {message}"),
+        }
+    }
+}
+
+fn write_stats(f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
+    let measured = |value: Option<f32>, unit: &str| value.map_or("-".into(), |value| format!("{value:.1}{unit}"));
+    write!(
+        f,
+        "round trip {}, loss in {:.1} % out {}, jitter {:.1} ms, buffer {:.0} ms, made up {:.1} %, MOS {}",
+        measured(stats.round_trip_ms, " ms"),
+        stats.loss_in * 100.0,
+        measured(stats.loss_out.map(|loss| loss * 100.0), " %"),
+        stats.jitter_in_ms,
+        stats.buffer_ms,
+        stats.concealed * 100.0,
+        measured(stats.mos, ""),
+    )
+}
+
+fn write_device(f: &mut fmt::Formatter<'_>, event: &DeviceEvent) -> fmt::Result {
+    let instead = |fallback: &bool| if *fallback { ", because the chosen one is not there" } else { "" };
+    match event {
+        DeviceEvent::InputOpened { name, fallback } => write!(f, "microphone: {name}{}", instead(fallback)),
+        DeviceEvent::OutputOpened { name, fallback } => write!(f, "speaker: {name}{}", instead(fallback)),
+        DeviceEvent::InputMissing { why } => write!(f, "no microphone: {}", device_sentence(why)),
+        DeviceEvent::OutputMissing { why } => write!(f, "no speaker: {}", device_sentence(why)),
+        DeviceEvent::InputSilent => {
+            f.write_str("the microphone gives only silence: allow it in the system's settings, or switch it on")
+        }
+        DeviceEvent::InputHeard => f.write_str("the microphone is heard"),
+    }
+}
+
+/// The wire's own word for a unit variant.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => String::new(),
+    }
+}
