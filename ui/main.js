@@ -1,0 +1,93 @@
+// The page: hears views and levels from the shell, sends it what people press.
+
+import { press_of, render } from "./render.js";
+import { byId } from "./dom.js";
+import { watchKeys } from "./keys.js";
+import { ask, listen, windowLabel } from "./shell.js";
+import { label, language } from "./words.js";
+
+/** @typedef {import("./bindings.d.ts").View} View */
+/** @typedef {import("./bindings.d.ts").Level} Level */
+/** @typedef {import("./bindings.d.ts").Press} Press */
+
+const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (byId(id));
+const select = (/** @type {string} */ id) => /** @type {HTMLSelectElement} */ (byId(id));
+
+/** What each button of the bar asks for. @type {Record<Press, (button: HTMLElement) => void>} */
+const presses = {
+  "sign-in": () => ask("sign_in", { link: input("join-link").value }),
+  "cancel-sign-in": () => ask("sign_out"),
+  call: (button) => ask("call", { booking: button.dataset.call ?? "" }),
+  check: () => ask("check", { on: true }),
+  "check-done": () => ask("check", { on: false }),
+  "test-sound": () => ask("test_sound"),
+  cancel: () => ask("hang_up"),
+  accept: () => ask("accept"),
+  decline: () => ask("decline", { because: "not_now" }),
+  mute: () => ask("toggle_mute"),
+  "hang-up": () => ask("hang_up"),
+  "call-again": (button) => ask("call", { booking: button.dataset.call ?? "" }),
+  dismiss: () => ask("dismiss"),
+};
+
+function watchPage() {
+  document.addEventListener("click", (event) => {
+    const button = event.target instanceof Element ? event.target.closest("button") : null;
+    if (!button) return;
+    const press = press_of(button);
+    if (press) presses[press](button);
+    else if (button.dataset.person !== undefined) ask("sign_in_as", { person: Number(button.dataset.at) });
+    else if (button.dataset.because) ask("decline", { because: button.dataset.because });
+    else if (button.classList.contains("settings")) ask("open_microphone_settings");
+    else if (button.id === "sign-out") ask("sign_out");
+    else if (button.id === "history-more") ask("more_history");
+  });
+  byId("sign-in-form").addEventListener("submit", (event) => event.preventDefault());
+  byId("join-link").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    presses["sign-in"](byId("join-link"));
+  });
+  byId("dev-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask("find_people", { server: input("dev-server").value });
+  });
+  for (const [id, command] of [["input-device", "set_input"], ["output-device", "set_output"]]) {
+    select(id).addEventListener("change", () => ask(command, { pick: JSON.parse(select(id).value) }));
+  }
+  const ticks = ["echo-cancellation", "noise-suppression", "gain-control"];
+  for (const id of ticks) {
+    input(id).addEventListener("change", () => {
+      const choice = Object.fromEntries(ticks.map((each) => [each.replace("-", "_"), input(each).checked]));
+      ask("set_processing", { choice });
+    });
+  }
+}
+
+/** @param {Level} level */
+function showLevel(level) {
+  const style = document.documentElement.style;
+  style.setProperty("--own", level.input.toFixed(2));
+  style.setProperty("--voice", level.output.toFixed(2));
+  document.querySelector(".meter")?.setAttribute("aria-valuenow", String(Math.round(level.input * 100)));
+}
+
+async function start() {
+  document.documentElement.lang = language;
+  label(document);
+  document.body.dataset.window = windowLabel;
+  watchPage();
+  watchKeys((press) => {
+    const button = [...document.querySelectorAll("#actions button")].find((each) => press_of(each) === press);
+    if (button instanceof HTMLButtonElement && !button.disabled) presses[press](button);
+    return button !== undefined;
+  });
+  await listen("view", (/** @type {View} */ view) => {
+    // The ring window is closed by the shell when the ring is over; until then it shows nothing else.
+    if (windowLabel === "main" || view.screen.name === "incoming") render(view);
+  });
+  if (windowLabel === "main") await listen("level", showLevel);
+  ask("page_ready");
+}
+
+start();
