@@ -338,7 +338,7 @@ impl Exchange {
             Ok(Outcome::Changed) => {
                 self.publish(id, now);
                 if accepts {
-                    self.turn_others_away(&who.user, id, now);
+                    self.turn_others_away(id, now);
                 }
                 Ok(())
             }
@@ -365,11 +365,15 @@ impl Exchange {
         }
     }
 
-    /// Other calls that ring for one who has just accepted: their callers hear that this person is busy.
-    fn turn_others_away(&mut self, user: &UserId, accepted: &CallId, now: UnixMs) {
-        let others = self.people.get(user).map(|person| person.calls.clone()).unwrap_or_default();
-        for id in others.iter().filter(|id| *id != accepted) {
-            self.step_alone(id, now, |call, now| call.withdraw(EndReason::Busy, now));
+    /// The two of an accepted call are busy for whoever else calls them.
+    fn turn_others_away(&mut self, accepted: &CallId, now: UnixMs) {
+        let Some(call) = self.calls.get(accepted) else { return };
+        let users = [Side::Caller, Side::Callee].map(|side| call.party(side).user.clone());
+        for user in users {
+            let others = self.people.get(&user).map(|person| person.calls.clone()).unwrap_or_default();
+            for id in others.iter().filter(|id| *id != accepted) {
+                self.step_alone(id, now, |call, now| call.withdraw(EndReason::Busy, now));
+            }
         }
     }
 

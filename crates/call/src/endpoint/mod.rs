@@ -21,6 +21,8 @@ use crate::fault::{Fault, planted};
 
 /// Without a link, this device gives a call up this much later than the server would.
 const MARGIN_MS: u64 = 5_000;
+/// The end of a call is shown for at least this long.
+const SHOWN_MS: u64 = 1_500;
 /// Calls that are over here, so that a late view does not bring one back.
 const REMEMBERED_CALLS: usize = 16;
 
@@ -133,6 +135,8 @@ pub enum Due {
     Renew,
     /// A command that the server could not take is sent again.
     Resend,
+    /// The end of a call was shown for long enough to show the next one that rings.
+    NextRing,
 }
 
 /// The one call this device is concerned with.
@@ -217,7 +221,9 @@ enum Stage {
     },
     Talking(Talking),
     /// Elsewhere or Ended.
-    Over,
+    Over {
+        since: Monotonic,
+    },
 }
 
 impl Endpoint {
@@ -258,7 +264,7 @@ impl Endpoint {
         match command {
             UserCommand::Call(booking) => self.invite(booking, now),
             UserCommand::Accept => self.accept(),
-            UserCommand::Decline(because) => self.decline(because),
+            UserCommand::Decline(because) => self.decline(because, now),
             UserCommand::HangUp => self.hang_up(now),
             UserCommand::Mute(muted) => self.mute(muted),
             UserCommand::Dismiss => {
@@ -327,6 +333,9 @@ impl Endpoint {
             Some(_) | None => {
                 let newer = self.others.get(&view.call).is_none_or(|known| known.version < view.version);
                 if newer {
+                    if self.others.len() >= REMEMBERED_CALLS {
+                        self.others.retain(|_, view| !matches!(view.phase, Phase::Ended { .. } | Phase::Elsewhere {}));
+                    }
                     self.others.insert(view.call.clone(), view);
                     self.take_waiting(now);
                 }
@@ -355,6 +364,7 @@ impl Endpoint {
     }
 
     fn handle_timeout(&mut self, now: Monotonic) {
+        self.take_waiting(now);
         let linked = self.linked;
         let Some(call) = &mut self.call else { return };
         if !linked && call.gives_up_at().is_some_and(|at| at <= now) {
@@ -409,21 +419,21 @@ impl Endpoint {
         self.outbox.push(Command::Accept { call: id });
     }
 
-    fn decline(&mut self, because: Because) {
+    fn decline(&mut self, because: Because, now: Monotonic) {
         let Some(call) = &mut self.call else { return };
         let rings = call.now.you == Side::Callee && matches!(call.stage, Stage::Before { accepted: false, .. });
         let (true, Some(id)) = (rings, call.now.call.clone()) else { return };
         self.outbox.push(Command::Decline { call: id, because });
         let ending =
             Ending { reason: EndReason::Declined, by: Some(Side::Callee), because: Some(because), duration_ms: 0 };
-        self.show_end(ending, false);
+        self.show_end(ending, false, now);
     }
 
     fn hang_up(&mut self, now: Monotonic) {
         let Some(call) = &self.call else { return };
         match (&call.stage, call.now.you) {
-            (Stage::Over, _) => {}
-            (Stage::Before { accepted: false, .. }, Side::Callee) => self.decline(Because::NotNow),
+            (Stage::Over { .. }, _) => {}
+            (Stage::Before { accepted: false, .. }, Side::Callee) => self.decline(Because::NotNow, now),
             (Stage::Before { .. }, Side::Caller) => self.end_here(EndReason::Cancelled, Some(Side::Caller), now),
             (Stage::Before { .. }, Side::Callee) => self.end_here(EndReason::HungUp, Some(Side::Callee), now),
             (Stage::Talking(_), you) => self.end_here(EndReason::HungUp, Some(you), now),
@@ -469,10 +479,10 @@ impl Endpoint {
             Phase::Reconnecting { connection, peer_muted, .. } => self.talk(connection, Some(false), peer_muted, now),
             Phase::Elsewhere {} => {
                 call.now.state = State::Elsewhere;
-                call.stage = Stage::Over;
+                call.stage = Stage::Over { since: now };
                 self.close();
             }
-            Phase::Ended { ending } => self.show_end(ending, true),
+            Phase::Ended { ending } => self.show_end(ending, true, now),
         }
     }
 
@@ -502,22 +512,20 @@ impl Endpoint {
     }
 
     fn invite_answered(&mut self, id: &CommandId, call_id: CallId, now: Monotonic) {
-        if let Some(at) = self.taken_back.iter().position(|taken| taken == id) {
+        let taken_back = self.taken_back.iter().position(|taken| taken == id);
+        if let Some(at) = taken_back {
             self.taken_back.remove(at);
             self.remember_over(call_id.clone());
             self.outbox.push(Command::HangUp { call: call_id.clone() });
-            if let Some(call) = self.call.as_mut().filter(|call| call.invite.as_ref() == Some(id)) {
-                call.now.call = Some(call_id);
-                call.invite = None;
+        }
+        if let Some(call) = self.call.as_mut().filter(|call| call.invite.as_ref() == Some(id)) {
+            call.invite = None;
+            call.now.call = Some(call_id.clone());
+            if let Some(view) = self.others.remove(&call_id) {
+                self.handle_view(view, now);
             }
-            return;
         }
-        let Some(call) = self.call.as_mut().filter(|call| call.invite.as_ref() == Some(id)) else { return };
-        call.invite = None;
-        call.now.call = Some(call_id.clone());
-        if let Some(view) = self.others.remove(&call_id) {
-            self.handle_view(view, now);
-        }
+        self.take_waiting(now);
     }
 
     fn refused(&mut self, id: &CommandId, command: Command, error: &WireError, now: Monotonic) {
@@ -573,11 +581,10 @@ impl Endpoint {
 
     /// A call that rings, or that this device is said to carry, becomes ours if we have none.
     fn take_waiting(&mut self, now: Monotonic) {
-        if self.call.as_ref().is_some_and(|call| !call.is_over() || call.invite.is_some()) {
+        if self.call.as_ref().is_some_and(|call| call.free_at().is_none_or(|at| now < at)) {
             return;
         }
-        self.others.retain(|_, view| !matches!(view.phase, Phase::Ended { .. } | Phase::Elsewhere {}));
-        let Some(id) = self.others.keys().find(|id| !self.over.contains(id)).cloned() else { return };
+        let Some(id) = self.waiting() else { return };
         let Some(view) = self.others.remove(&id) else { return };
         self.call = Some(Call {
             now: CallNow {
@@ -598,6 +605,22 @@ impl Endpoint {
         self.follow(view, now);
     }
 
+    /// A call that could become ours.
+    fn waiting(&self) -> Option<CallId> {
+        // Until the server has answered an invite that was taken back, its call must not be mistaken for a new one.
+        let settled = self.taken_back.is_empty();
+        let fits = |(id, view): &(&CallId, &CallView)| match view.phase {
+            Phase::Inviting { .. } | Phase::Ringing { .. } => {
+                (settled || view.you == Side::Callee) && !self.over.contains(id)
+            }
+            Phase::Connecting { .. } | Phase::Connected { .. } | Phase::Reconnecting { .. } => {
+                settled && !self.over.contains(id)
+            }
+            Phase::Elsewhere {} | Phase::Ended { .. } => false,
+        };
+        self.others.iter().find(fits).map(|(id, _)| id.clone())
+    }
+
     // Ending.
 
     /// Ends the call here and tells the server, whose word then replaces ours.
@@ -616,13 +639,13 @@ impl Endpoint {
             (None, None) => {}
         }
         let duration_ms = self.call.as_ref().and_then(|call| call.now.connected_at).map_or(0, |at| now.since(at));
-        self.show_end(Ending { reason, by, because: None, duration_ms }, false);
+        self.show_end(Ending { reason, by, because: None, duration_ms }, false, now);
     }
 
-    fn show_end(&mut self, ending: Ending, confirmed: bool) {
+    fn show_end(&mut self, ending: Ending, confirmed: bool, now: Monotonic) {
         let Some(call) = &mut self.call else { return };
         call.now.state = State::Ended { ending, confirmed };
-        call.stage = Stage::Over;
+        call.stage = Stage::Over { since: now };
         if let Some(id) = call.now.call.clone() {
             self.remember_over(id);
         }
@@ -656,13 +679,19 @@ impl Endpoint {
         let gives_up = self.call.as_ref().filter(|_| !self.linked).and_then(Call::gives_up_at);
         let renews = self.call.as_ref().and_then(|call| match &call.stage {
             Stage::Talking(talking) => talking.renews_at(),
-            Stage::Before { .. } | Stage::Over => None,
+            Stage::Before { .. } | Stage::Over { .. } => None,
         });
+        let next_ring = self.call.as_ref().and_then(Call::free_at).filter(|_| self.waiting().is_some());
         let resends = self.outbox.resends_at().filter(|_| self.linked);
-        [gives_up.map(|at| (at, Due::GiveUp)), renews.map(|at| (at, Due::Renew)), resends.map(|at| (at, Due::Resend))]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            gives_up.map(|at| (at, Due::GiveUp)),
+            renews.map(|at| (at, Due::Renew)),
+            resends.map(|at| (at, Due::Resend)),
+            next_ring.map(|at| (at, Due::NextRing)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub fn call(&self) -> Option<&CallNow> {
@@ -714,7 +743,15 @@ impl Endpoint {
 
 impl Call {
     fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Over)
+        matches!(self.stage, Stage::Over { .. })
+    }
+
+    /// When another call may take this one's place.
+    fn free_at(&self) -> Option<Monotonic> {
+        match self.stage {
+            Stage::Over { since } => Some(since.plus(SHOWN_MS)),
+            Stage::Before { .. } | Stage::Talking(_) => None,
+        }
     }
 
     fn gives_up_at(&self) -> Option<Monotonic> {
@@ -724,13 +761,13 @@ impl Call {
                 let (since, term) = talking.without_sound()?;
                 Some(since.plus(term + MARGIN_MS))
             }
-            Stage::Over => None,
+            Stage::Over { .. } => None,
         }
     }
 
     fn reason_to_give_up(&self) -> EndReason {
         match &self.stage {
-            Stage::Before { .. } | Stage::Over => EndReason::NoAnswer,
+            Stage::Before { .. } | Stage::Over { .. } => EndReason::NoAnswer,
             Stage::Talking(talking) if talking.connected_at.is_none() => EndReason::MediaFailed,
             Stage::Talking(_) => EndReason::MediaLost,
         }

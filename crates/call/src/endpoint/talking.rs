@@ -3,7 +3,6 @@
 use super::{MediaCommand, MediaEvent, Monotonic, State, term};
 use crate::fault::{Fault, planted};
 use bellwire_signaling::{CallId, Candidate, Command, Connection, DescriptionKind, Sdp};
-use std::collections::BTreeSet;
 
 /// Between two requests for the next connection.
 const RENEW_EVERY_MS: u64 = 1_000;
@@ -17,8 +16,8 @@ pub(super) struct Talking {
     described: bool,
     /// Candidates that came before it, in order.
     early: Vec<Candidate>,
-    /// Generations on which speech flows to us. Not empty: we hear.
-    flowing: BTreeSet<u32>,
+    /// The newest generation on which speech flows to us: we hear.
+    flowing: Option<u32>,
     /// When we ceased to hear, or began not to.
     silent_since: Monotonic,
     /// As the server has it: nothing before both heard each other, then whether both do.
@@ -49,7 +48,7 @@ impl Talking {
             offered: false,
             described: false,
             early: Vec::new(),
-            flowing: BTreeSet::new(),
+            flowing: None,
             silent_since: now,
             heard: None,
             connected_at: None,
@@ -150,21 +149,20 @@ impl Talking {
                 doing.push(Doing::Say(Command::Candidates { call: call.clone(), generation, candidates, done }));
             }
             MediaEvent::Flowing { generation } if generation <= self.generation => {
-                // The engine lets go of the older ones.
-                self.flowing.retain(|older| *older > generation);
-                self.flowing.insert(generation);
+                // Once one flows the engine lets go of the older ones, even if they flow again for a moment.
+                self.flowing = self.flowing.max(Some(generation));
                 if generation == self.generation {
                     self.renew_at = None;
                 }
             }
             MediaEvent::Stalled { generation } => {
-                self.flowing.remove(&generation);
+                self.flowing = self.flowing.filter(|flows| *flows != generation);
                 if generation == self.generation {
                     self.want_renewal(now);
                 }
             }
             MediaEvent::Failed { generation } => {
-                self.flowing.remove(&generation);
+                self.flowing = self.flowing.filter(|flows| *flows != generation);
                 if generation == self.generation {
                     self.want_renewal(now);
                 }
@@ -213,11 +211,11 @@ impl Talking {
     }
 
     fn hears(&self) -> bool {
-        !self.flowing.is_empty()
+        self.flowing.is_some()
     }
 
     fn hearing(&self, call: &CallId) -> Command {
-        let generation = self.flowing.last().copied().unwrap_or(self.generation);
+        let generation = self.flowing.unwrap_or(self.generation);
         Command::Hearing { call: call.clone(), generation, hearing: self.hears() }
     }
 

@@ -1,1 +1,10 @@
-//! x
+//! Whole calls in virtual time: scripted ones whose timeline is read as text, and thousands of random ones.
+//!
+//! A failing history prints its seed; `BELLWIRE_SEED=<seed> cargo test --profile sim -p bellwire-call --lib replay --
+//! --nocapture` runs it again and prints every step. `BELLWIRE_HISTORIES` sets how many are run.
+
+mod ghost;
+mod histories;
+mod scripts;
+mod sound;
+mod world;
