@@ -52,10 +52,6 @@ impl Ghost {
         }
     }
 
-    pub(super) fn crashed(&mut self, device: usize) {
-        self.flowed.retain(|(_, d)| *d != device);
-    }
-
     pub(super) fn media(&mut self, device: usize, event: &MediaEvent, call: Option<&CallNow>) {
         if let (MediaEvent::Flowing { .. }, Some(id)) = (event, call.and_then(|call| call.call.clone())) {
             self.flowed.insert((id, device));

@@ -253,7 +253,6 @@ impl World {
             Act::Crash(device) => {
                 self.lose_link(device)?;
                 self.sound.close(device, self.now);
-                self.ghost.crashed(device);
                 let nonce = u128::from(self.rng.u64(..)) << 40;
                 let gone = &mut self.devices[device];
                 gone.process += 1;
