@@ -1,8 +1,11 @@
-//! What `cargo xtask` and the whole-system tests have in common: a rig of private virtual devices, and speech.
+//! What `cargo xtask` and the whole-system tests have in common: a rig of private virtual devices,
+//! Bellwire's programs under test, and speech.
 //!
 //! Nothing here knows Bellwire's own crates: programs are started as programs, so that `cargo xtask` builds in seconds.
 
+pub mod cli;
 pub mod rig;
+pub mod server;
 pub mod speech;
 
 use std::path::{Path, PathBuf};

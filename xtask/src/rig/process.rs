@@ -48,6 +48,12 @@ impl Process {
         Self::start(command, name, log)
     }
 
+    /// With what it prints in one file and what it logs in another.
+    pub fn spawn_apart(mut command: Command, name: &str, output: &Path, log: &Path) -> Result<Self> {
+        command.stdout(log_file(output)?).stderr(log_file(log)?);
+        Self::start(command, name, log)
+    }
+
     /// Starts a program that says on its standard output's first line where it can be found.
     pub fn spawn_saying(command: Command, name: &str, log: &Path, cap: Duration) -> Result<(Self, String)> {
         let mut process = Self::spawn_piped(command, name, log)?;

@@ -1,0 +1,86 @@
+//! A server of one's own, with people and a booking that is open now.
+
+use crate::rig::{Process, tethered};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Generous: the machine may be busy with a build.
+const START_CAP: Duration = Duration::from_secs(60);
+
+/// A `bellwire-server --dev` on a free port of this machine; it runs until it is dropped.
+pub struct Server {
+    /// HOST:PORT
+    pub address: String,
+    pub data: PathBuf,
+    program: PathBuf,
+    process: Process,
+}
+
+impl Server {
+    /// From the programs of this profile folder (`debug`, `release`), with its data and log below `dir`.
+    pub fn start(profile: &str, dir: &Path, extra: &[&str]) -> Result<Self> {
+        let data = dir.join("server");
+        let program = crate::built(profile, "bellwire-server");
+        let mut command = tethered(&program);
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).args(extra);
+        let (process, line) = Process::spawn_saying(command, "bellwire-server", &dir.join("server.log"), START_CAP)?;
+        let Some(address) = line.strip_prefix("listening on ") else {
+            bail!("the server's first line is {line:?}, not where it listens");
+        };
+        Ok(Self { address: address.to_owned(), data, program, process })
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    pub fn log(&self) -> &Path {
+        self.process.log()
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn end(&mut self) {
+        self.process.end();
+    }
+
+    pub fn seed_demo(&self) -> Result<Seeded> {
+        let printed = self.tool(&["seed-demo", "--json"])?;
+        serde_json::from_str(&printed).context("seed-demo printed no JSON that is understood")
+    }
+
+    /// Runs one of the server's own tools on its data and returns what it printed.
+    pub fn tool(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(&self.data)
+            .output()
+            .context("bellwire-server cannot be started")?;
+        if !output.status.success() {
+            bail!("bellwire-server {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// What `seed-demo --json` prints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Seeded {
+    pub booking: String,
+    pub client: Person,
+    pub provider: Person,
+    pub operator_key: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Person {
+    pub id: String,
+    pub token: String,
+    pub link: String,
+}
