@@ -449,3 +449,63 @@ fn over_refusal(error: WireError) -> Over {
 fn stop_or_lost(lost: Lost) -> Over {
     if lost.why == LinkFault::BadAddress { Over::Stopped(Stop::BadAddress) } else { Over::Lost(lost) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn retries_spread_over_a_time_that_doubles_up_to_the_last_and_come_after_what_was_asked_for() {
+        let patience = Patience::default();
+        for (failures, most_ms) in [(0, 250), (1, 500), (4, 4_000), (7, 30_000), (u32::MAX, 30_000)] {
+            let most = Duration::from_millis(most_ms);
+            let pauses: Vec<Duration> = (0..200).map(|_| pause(&patience, failures, None)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= most), "{failures}");
+            let early = pauses.iter().filter(|pause| **pause < most / 2).count();
+            assert!((50..150).contains(&early), "{failures}: {early} of 200 in the first half");
+            let asked = Duration::from_secs(60);
+            assert!((asked..=asked + most).contains(&pause(&patience, failures, Some(asked))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_on_which_nothing_comes_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Url::parse(&format!("ws://{}", listener.local_addr().unwrap())).unwrap();
+        let identity = Identity { server, token: Token::new("t").unwrap(), device: DeviceId::new("d").unwrap() };
+        let patience =
+            Patience { connect: Duration::from_millis(300), silence: Duration::from_millis(100), ..Default::default() };
+        let mut link = Link::start(identity, patience);
+        // The first takes the connection and says nothing; the second welcomes and then says nothing.
+        let (_silent, _) = listener.accept().await.unwrap();
+        assert_eq!(next_fault(&mut link).await, LinkFault::Unreachable);
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_hdr_async(stream, with_subprotocol).await.unwrap();
+        let _hello = socket.next().await.unwrap().unwrap();
+        let welcome = r#"{"type":"welcome","session":"s","resumed":false,"server_time":1,
+            "you":{"user":"u","name":"n"},"limits":{"frame_bytes":65536,"ping_seconds":25,"resume_seconds":120}}"#;
+        socket.send(Message::text(welcome)).await.unwrap();
+        assert_eq!(next_fault(&mut link).await, LinkFault::Silent);
+    }
+
+    #[allow(clippy::result_large_err, clippy::unnecessary_wraps)]
+    fn with_subprotocol(
+        _: &tokio_tungstenite::tungstenite::handshake::server::Request,
+        mut response: tokio_tungstenite::tungstenite::handshake::server::Response,
+    ) -> Result<
+        tokio_tungstenite::tungstenite::handshake::server::Response,
+        tokio_tungstenite::tungstenite::handshake::server::ErrorResponse,
+    > {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        Ok(response)
+    }
+
+    async fn next_fault(link: &mut Link) -> LinkFault {
+        loop {
+            if let LinkEvent::Down { why, .. } = link.events.recv().await.unwrap() {
+                return why;
+            }
+        }
+    }
+}

@@ -47,7 +47,7 @@ pub struct SessionOptions {
     #[arg(long, value_name = "NAME|wav:FILE", value_parser = device)]
     output: Option<DeviceChoice>,
     /// Hang up so long after the call is connected.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     duration: Option<Duration>,
     /// How to say what happens.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
