@@ -52,7 +52,7 @@ pub struct Counts {
 
 const SAMPLES_PER_MS: f32 = 48.0;
 /// Playout starts this long after the first packet, or with the second.
-const START: Duration = Duration::from_millis(20);
+const START: Duration = Duration::from_millis(10);
 const LEAST_TARGET_MS: f32 = 20.0;
 const MOST_TARGET_MS: f32 = 400.0;
 /// Playout takes 10 ms at a time, so a packet can be due that much earlier than the measure says.
@@ -281,7 +281,7 @@ impl JitterBuffer {
     }
 }
 
-const TOO_FAR_MS: f32 = 15.0;
+const TOO_FAR_MS: f32 = 10.0;
 const TOO_CLOSE_MS: f32 = 8.0;
 
 /// How much later than the fastest of the last two seconds a packet came.

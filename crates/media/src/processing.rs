@@ -5,7 +5,7 @@
 
 use crate::{FRAME, Frame, Processing, RATE};
 use sonora::config::{
-    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression, Pipeline,
+    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression, Pipeline, TransparentModeType,
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
 
@@ -68,6 +68,10 @@ fn chain(wanted: Processing) -> Option<Box<AudioProcessing>> {
 
 const STREAM_DELAY_MS: i32 = 40;
 
+/// The canceller first assumes that there is echo and holds the near voice down while the far one speaks. The statistical
+/// model notices sooner that there is none: within 5 s of both talking at once, where the other took up to 10.
+const TRANSPARENT: TransparentModeType = TransparentModeType::Hmm;
+
 fn config(wanted: Processing) -> Config {
     Config {
         pipeline: Pipeline {
@@ -77,7 +81,7 @@ fn config(wanted: Processing) -> Config {
             ..Pipeline::default()
         },
         high_pass_filter: Some(HighPassFilter::default()),
-        echo_canceller: wanted.echo_cancellation.then(EchoCanceller::default),
+        echo_canceller: wanted.echo_cancellation.then(|| EchoCanceller { transparent_mode: TRANSPARENT, ..EchoCanceller::default() }),
         noise_suppression: wanted.noise_suppression.then(NoiseSuppression::default),
         gain_controller2: wanted.gain_control.then(|| GainController2 {
             adaptive_digital: Some(AdaptiveDigital::default()),

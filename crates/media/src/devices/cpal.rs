@@ -55,21 +55,31 @@ impl System {
             DeviceKind::Input => self.0.default_input_device(),
             DeviceKind::Output => self.0.default_output_device(),
         };
-        default
-            .and_then(|device| describe(device, kind))
-            // Where the default is no microphone, any other will do.
-            .or_else(|| self.all(kind).into_iter().next())
+        let default = default.and_then(|device| describe(device, kind)).map(|found| found.id);
+        let mut all = self.all(kind);
+        // Where the default is no microphone, any other will do.
+        let at = all.iter().position(|found| Some(&found.id) == default.as_ref()).unwrap_or(0);
+        (at < all.len())
+            .then(|| all.swap_remove(at))
             .map(|found| Found { fallback, ..found })
             .ok_or(DeviceFault::NoDevice)
     }
 
     fn named(&self, name: &str, kind: DeviceKind) -> Option<Found> {
-        self.all(kind).into_iter().find(|found| found.name == name || found.id == name)
+        self.all(kind).into_iter().find(|found| found.name == name || found.id == name || bare(&found.id) == name)
     }
 
+    /// All of a kind; where two have one name, the system's own names tell them apart.
     fn all(&self, kind: DeviceKind) -> Vec<Found> {
         let Ok(devices) = self.0.devices() else { return Vec::new() };
-        devices.filter_map(|device| describe(device, kind)).collect()
+        let mut all: Vec<Found> = devices.filter_map(|device| describe(device, kind)).collect();
+        let names: Vec<String> = all.iter().map(|found| found.name.clone()).collect();
+        for found in &mut all {
+            if names.iter().filter(|name| **name == found.name).count() > 1 {
+                found.name = format!("{} ({})", found.name, bare(&found.id));
+            }
+        }
+        all
     }
 }
 
@@ -86,6 +96,11 @@ pub fn devices() -> Result<Vec<DeviceInfo>, DeviceFault> {
         }));
     }
     Ok(list)
+}
+
+/// The name within its system: `mic` of `pulseaudio:mic`.
+fn bare(id: &str) -> &str {
+    id.split_once(':').map_or(id, |(_, bare)| bare)
 }
 
 /// What a device is called, unless it does not do this kind of thing.

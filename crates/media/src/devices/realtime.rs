@@ -134,7 +134,7 @@ impl PlayoutEnd {
 
     /// Appends; what does not fit is dropped, which the bound on the fill excludes.
     pub fn write(&mut self, samples: &[f32]) {
-        self.ring.push_partial_slice(samples);
+        let _ = self.ring.push_partial_slice(samples);
     }
 
     /// Frames in the largest callback so far; 0 before the first.
