@@ -52,14 +52,14 @@ pub fn everything() -> Result<Vec<TestProgram>> {
     list("build-list", command)
 }
 
-/// Builds one integration test in a profile of its own.
-pub fn one_test(profile: &str, package: &str, test: &str) -> Result<TestProgram> {
-    let selection = ["--profile", profile, "--package", package, "--test", test];
+/// Builds the tests inside one crate in a profile of their own.
+pub fn crate_tests(profile: &str, package: &str) -> Result<TestProgram> {
+    let selection = ["--profile", profile, "--package", package, "--lib"];
     step::run(&format!("build-{profile}"), cargo().args(["test", "--no-run"]).args(selection))?;
     let mut command = cargo();
     command.args(["test", "--no-run", "--message-format=json", "--quiet"]).args(selection);
     let mut programs = list(&format!("build-{profile}-list"), command)?;
-    programs.pop().with_context(|| format!("cargo built no test {test} of {package}"))
+    programs.pop().with_context(|| format!("cargo built no tests of {package}"))
 }
 
 fn list(name: &str, mut command: Command) -> Result<Vec<TestProgram>> {

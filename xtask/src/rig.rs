@@ -103,6 +103,6 @@ impl Bus {
         let (process, address) =
             Process::spawn_saying(command, "dbus-daemon", &dir.join("dbus.log"), Duration::from_secs(20))
                 .context("the session bus did not start (package dbus)")?;
-        Ok(Self { address: address, _process: process })
+        Ok(Self { address, _process: process })
     }
 }

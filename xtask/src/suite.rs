@@ -34,7 +34,7 @@ enum Phase {
     Clippy,
     /// The tests inside the crates, and those of crates that need nothing else.
     Unit,
-    /// Random histories of calls against the nine rules.
+    /// The tests of bellwire-call: timelines, and random histories against the nine rules.
     Simulation,
     /// The real server and real sockets.
     Server,
@@ -94,12 +94,10 @@ impl Phase {
             Self::Client => of("bellwire-client"),
             Self::Browser => of("bellwire") && test.target == "browser",
             Self::Windows => of("bellwire") && test.target != "browser",
-            // The simulation runs in a profile of its own.
+            // The tests inside bellwire-call are the simulation's, which builds them in a faster profile.
             Self::Unit => {
-                !test.is_integration
-                    || of("bellwire-signaling")
-                    || of("xtask")
-                    || (of("bellwire-call") && test.target != "simulation")
+                let simulation = test.package == "bellwire-call";
+                (!test.is_integration && !simulation) || of("bellwire-signaling") || of("bellwire-call") || of("xtask")
             }
             Self::Fmt | Self::Tidy | Self::Clippy | Self::Simulation => false,
         }
@@ -223,7 +221,7 @@ fn one(phase: Phase, fast: bool, tests: &[TestProgram], sum: &mut Counts) -> Res
             }
         }
         Phase::Simulation => {
-            let test = build::one_test("sim", "bellwire-call", "simulation")?;
+            let test = build::crate_tests("sim", "bellwire-call")?;
             run_test(phase, &test, if fast { &[("BELLWIRE_HISTORIES", "2000")] } else { &[] }, sum)?;
         }
         Phase::Unit => {
