@@ -1,1 +1,25 @@
 //! Who reaches whom: HTTP, WebSocket, stores, metrics.
+//!
+//! [`serve::serve`] is the whole server; [`seed`] is what the program's other commands do. [`app`] wires the parts:
+//! [`socket`]s bring commands to the [`switchboard`], which owns the calls; [`http`] is the operator's side; [`store`] keeps
+//! bookings and calls. Sound never comes here.
+
+pub mod app;
+pub mod auth;
+pub mod clock;
+pub mod closing;
+pub mod config;
+pub mod data_dir;
+mod files;
+pub mod http;
+pub mod inbound;
+pub mod metrics;
+pub mod rate;
+pub mod seed;
+pub mod serve;
+pub mod session;
+pub mod signals;
+pub mod socket;
+pub mod store;
+pub mod switchboard;
+mod views;

@@ -1,0 +1,248 @@
+//! What the operator sets: a TOML file, then the environment, then the command line; the later one wins.
+//!
+//! Each key `some_key` of the file is `BELLWIRE_SOME_KEY` in the environment. A secret can stand in a file of its own
+//! instead: `operator_key_file`. Unknown keys in the file are refused; other `BELLWIRE_` variables are not looked at.
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7420";
+pub const DEFAULT_DATA_DIR: &str = "bellwire-data";
+
+const KEYS: [&str; 12] = [
+    "dev",
+    "listen",
+    "data_dir",
+    "public_url",
+    "issuer",
+    "audience",
+    "jwks",
+    "jwks_file",
+    "operator_key",
+    "operator_key_file",
+    "connections_per_address",
+    "log_format",
+];
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// For trying and developing: HS256 tokens, `dev_people`, candidates of this machine.
+    pub dev: bool,
+    pub listen: String,
+    pub data_dir: PathBuf,
+    /// How apps reach this server (`wss://calls.example`), for join links. Without it: where it listens.
+    pub public_url: Option<String>,
+    /// Who issues the tokens that `jwks` checks, and for whom.
+    pub issuer: Option<String>,
+    pub audience: String,
+    /// A JSON Web Key Set (RFC 7517), as text or in a file.
+    pub jwks: Option<String>,
+    pub jwks_file: Option<PathBuf>,
+    /// Without either, a key is made in the data directory.
+    pub operator_key: Option<Secret>,
+    pub operator_key_file: Option<PathBuf>,
+    /// Open connections from one address (one /64 for IPv6). With `dev`, this machine is not counted.
+    pub connections_per_address: u32,
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// A text that is never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dev: false,
+            listen: DEFAULT_LISTEN.into(),
+            data_dir: DEFAULT_DATA_DIR.into(),
+            public_url: None,
+            issuer: None,
+            audience: "bellwire".into(),
+            jwks: None,
+            jwks_file: None,
+            operator_key: None,
+            operator_key_file: None,
+            connections_per_address: 500,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// What the command line says; it wins over file and environment.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub dev: bool,
+    pub listen: Option<String>,
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Config {
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self> {
+        let mut sources = config::Config::builder();
+        if let Some(file) = file {
+            sources = sources.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        for key in KEYS {
+            if let Ok(value) = std::env::var(format!("BELLWIRE_{}", key.to_ascii_uppercase())) {
+                sources = sources.set_override(key, value)?;
+            }
+        }
+        let mut config: Config =
+            sources.build().and_then(config::Config::try_deserialize).context("the configuration cannot be used")?;
+        config.dev |= overrides.dev;
+        config.listen = overrides.listen.clone().unwrap_or(config.listen);
+        config.data_dir = overrides.data_dir.clone().unwrap_or(config.data_dir);
+        if let Some(url) = &config.public_url {
+            check_public_url(url)?;
+        }
+        if (config.jwks.is_some() || config.jwks_file.is_some()) && config.issuer.is_none() {
+            bail!("`jwks` needs `issuer`: the `iss` of the tokens that those keys sign");
+        }
+        Ok(config)
+    }
+
+    /// The operator's key as set; none if the data directory's is to be used.
+    pub fn operator_key(&self) -> Result<Option<Secret>> {
+        let key = match (&self.operator_key, &self.operator_key_file) {
+            (Some(key), None) => key.clone(),
+            (None, Some(file)) => Secret(read(file)?.trim().to_owned()),
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => bail!("set `operator_key` or `operator_key_file`, not both"),
+        };
+        if key.0.len() < 32 {
+            bail!("the operator key needs 32 letters or more");
+        }
+        Ok(Some(key))
+    }
+
+    /// The key set as text, if there is one.
+    pub fn jwks(&self) -> Result<Option<String>> {
+        match (&self.jwks, &self.jwks_file) {
+            (Some(text), None) => Ok(Some(text.clone())),
+            (None, Some(file)) => read(file).map(Some),
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => bail!("set `jwks` or `jwks_file`, not both"),
+        }
+    }
+
+    /// All settings as a TOML file, without secrets.
+    pub fn without_secrets(&self) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let path = |path: &PathBuf| quoted(&path.display().to_string());
+        let format = match self.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        let lines = [
+            ("dev", Some(self.dev.to_string())),
+            ("listen", Some(quoted(&self.listen))),
+            ("data_dir", Some(path(&self.data_dir))),
+            ("public_url", self.public_url.as_deref().map(quoted)),
+            ("issuer", self.issuer.as_deref().map(quoted)),
+            ("audience", Some(quoted(&self.audience))),
+            ("jwks", self.jwks.as_deref().map(quoted)),
+            ("jwks_file", self.jwks_file.as_ref().map(path)),
+            ("operator_key_file", self.operator_key_file.as_ref().map(path)),
+            ("connections_per_address", Some(self.connections_per_address.to_string())),
+            ("log_format", Some(quoted(format))),
+        ];
+        let mut out = String::new();
+        for (key, value) in lines {
+            let _ = match value {
+                Some(value) => writeln!(out, "{key} = {value}"),
+                None => writeln!(out, "# {key} is not set"),
+            };
+        }
+        let is = if self.operator_key.is_some() { "is set, and not shown" } else { "is not set" };
+        let _ = writeln!(out, "# operator_key {is}");
+        out
+    }
+}
+
+/// How long things may take before a connection is given up.
+pub mod waits {
+    use super::Duration;
+    /// For the head of a request.
+    pub const HEADER: Duration = Duration::from_secs(10);
+    /// For the rest of it and the answer.
+    pub const REQUEST: Duration = Duration::from_secs(15);
+    /// For one write to a socket.
+    pub const WRITE: Duration = Duration::from_secs(10);
+    /// For all sockets to close when the server stops.
+    pub const DRAIN: Duration = Duration::from_secs(5);
+}
+
+fn check_public_url(text: &str) -> Result<()> {
+    let url = url::Url::parse(text).context("`public_url` is no URL")?;
+    match url.scheme() {
+        "ws" | "wss" => Ok(()),
+        other => bail!("`public_url` begins with ws:// or wss://, not {other}://"),
+    }
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_settings_can_be_read_again_and_hold_no_secret() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let config = Config {
+            operator_key: Some(Secret(secret.into())),
+            public_url: Some("wss://calls.example".into()),
+            ..Config::default()
+        };
+        let printed = config.without_secrets();
+        assert!(!printed.contains(secret) && printed.contains("operator_key is set"), "{printed}");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = dir.path().join("bellwire.toml");
+        std::fs::write(&file, &printed).expect("a file");
+        let again = Config::load(Some(&file), &Overrides::default()).expect("settings");
+        assert_eq!(again.public_url, config.public_url);
+        assert_eq!(again.listen, DEFAULT_LISTEN);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = dir.path().join("bellwire.toml");
+        std::fs::write(&file, "lisen = \"127.0.0.1:1\"\n").expect("a file");
+        assert!(Config::load(Some(&file), &Overrides::default()).is_err());
+    }
+}

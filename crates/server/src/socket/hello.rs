@@ -1,0 +1,140 @@
+//! The first frames of a socket: who is it?
+
+use super::{End, Origin, Peer, Ws, text_of, write};
+use crate::app::App;
+use crate::auth::{Grant, Identity, TokenRole};
+use crate::clock;
+use crate::closing::{Closing, close};
+use crate::inbound;
+use crate::session::{Line, OUT_QUEUE, Outgoing, frame};
+use crate::store::PersonRole;
+use crate::switchboard::SignIn;
+use bellwire_call::Who;
+use bellwire_signaling::limits::HELLO_SECONDS;
+use bellwire_signaling::{
+    BookingId, ClientFrame, DevPerson, DeviceId, ErrorCode, Resume, Role, ServerFrame, Token, VERSION,
+};
+use futures_util::StreamExt;
+use std::ops::ControlFlow;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+use tracing::{error, warn};
+
+/// People whom a development server offers to sign in as, and for how long their tokens are good.
+const DEV_PEOPLE: u32 = 50;
+const DEV_TOKEN_MS: u64 = 12 * 60 * 60_000;
+
+/// Waits for the hello and signs in. Answers `dev_people` as often as it is asked in that time.
+pub(super) async fn hello(app: &App, ws: &mut Ws, origin: Origin) -> Result<(Peer, mpsc::Receiver<Outgoing>), End> {
+    let until = Instant::now() + Duration::from_secs(HELLO_SECONDS);
+    loop {
+        let Ok(message) = timeout_at(until, ws.next()).await else {
+            return Err(End::Close(Closing::of_hello(ErrorCode::HelloExpected)));
+        };
+        let text = match text_of(message) {
+            ControlFlow::Continue(Some(text)) => text,
+            ControlFlow::Continue(None) => continue,
+            ControlFlow::Break(end) => return Err(end),
+        };
+        match inbound::read(&text) {
+            Ok(ClientFrame::Hello { version, token, device, resume }) => {
+                if version != VERSION {
+                    return Err(End::Close(Closing::of_hello(ErrorCode::UnsupportedVersion)));
+                }
+                let signed_in = sign_in(app, &token, device, resume).await;
+                return signed_in.map_err(|code| End::Close(Closing::of_hello(code)));
+            }
+            Ok(ClientFrame::DevPeople {}) if app.config.dev && origin.is_local => {
+                let people = dev_people(app).await.map_err(|code| End::Close(Closing::of_hello(code)))?;
+                let text = frame(&ServerFrame::DevPeople { people })
+                    .map_err(|_| End::Close(Closing::of_hello(ErrorCode::Internal)))?;
+                if let ControlFlow::Break(end) = write(ws, Message::Text(text)).await {
+                    return Err(end);
+                }
+            }
+            Ok(ClientFrame::DevPeople {} | ClientFrame::Command { .. }) => {
+                return Err(End::Close(Closing::of_hello(ErrorCode::HelloExpected)));
+            }
+            Err(_) if inbound::speaks_another_version(&text) => {
+                return Err(End::Close(Closing::of_hello(ErrorCode::UnsupportedVersion)));
+            }
+            Err(unread) => {
+                return Err(End::Close(Closing { code: close::HELLO_EXPECTED, error: unread.error }));
+            }
+        }
+    }
+}
+
+async fn sign_in(
+    app: &App,
+    token: &Token,
+    device: DeviceId,
+    resume: Option<Resume>,
+) -> Result<(Peer, mpsc::Receiver<Outgoing>), ErrorCode> {
+    let refused = |code: ErrorCode| {
+        metrics::counter!("bellwire_sign_ins_refused_total", "code" => format!("{code:?}")).increment(1);
+        code
+    };
+    let Identity { user, name: claimed_name, booking, expires_at, .. } = app.check_token(token).map_err(refused)?;
+    let unavailable = |e| {
+        warn!(error = %e, "a sign-in could not be looked up");
+        refused(ErrorCode::Unavailable)
+    };
+    let now = clock::now();
+    let read_at = app.switchboard.changes();
+    let bookings = app.store.open_bookings(&user, now).await.map_err(unavailable)?;
+    if let Some(only) = &booking {
+        let theirs = match bookings.iter().any(|open| open.id == *only) {
+            true => true,
+            false => is_party(app, only, &user).await.map_err(unavailable)?,
+        };
+        if !theirs {
+            return Err(refused(ErrorCode::NotFound));
+        }
+    }
+    let known = app.store.person(&user).await.map_err(unavailable)?.map(|person| person.name);
+    let name = known.or(claimed_name).unwrap_or_else(|| user.to_string());
+    let who = Who { user, device };
+    let number = app.socket_number();
+    let (out, queue) = mpsc::channel(OUT_QUEUE);
+    let line = Line { number, out };
+    let sign_in = SignIn { who: who.clone(), name, only: booking.clone(), expires_at, resume, line, bookings, read_at };
+    app.switchboard.sign_in(sign_in).await.map_err(|_| ErrorCode::Unavailable)?;
+    Ok((Peer { who, only: booking, number }, queue))
+}
+
+/// Role and booking are the store's to say, not the token's.
+async fn is_party(
+    app: &App,
+    booking: &BookingId,
+    user: &bellwire_signaling::UserId,
+) -> Result<bool, crate::store::StoreError> {
+    Ok(app.store.booking(booking).await?.is_some_and(|booking| booking.role_of(user).is_some()))
+}
+
+async fn dev_people(app: &App) -> Result<Vec<DevPerson>, ErrorCode> {
+    let now = clock::now();
+    let people = app.store.people(DEV_PEOPLE).await.map_err(|e| {
+        warn!(error = %e, "people could not be read");
+        ErrorCode::Unavailable
+    })?;
+    let token = |person: crate::store::KnownPerson| {
+        let (role, token_role) = match person.role {
+            PersonRole::Client => (Role::Client, TokenRole::Client),
+            PersonRole::Provider => (Role::Provider, TokenRole::Provider),
+            PersonRole::Operator => return None,
+        };
+        let expires_at = now.plus(DEV_TOKEN_MS);
+        let grant = Grant { user: person.user, role: token_role, name: None, booking: None, expires_at };
+        match app.keyring.grant(&grant, now) {
+            Ok(token) => Some(DevPerson { name: person.name, role, token }),
+            Err(e) => {
+                error!(error = %e, "a token could not be made");
+                None
+            }
+        }
+    };
+    Ok(people.into_iter().filter_map(token).collect())
+}

@@ -1,0 +1,312 @@
+//! The switchboard's task: its state, its loop, and what it does with each input.
+
+use super::flush::Spool;
+use super::{Input, SignIn};
+use crate::app::Health;
+use crate::clock;
+use crate::closing::{refusal, refusal_until};
+use crate::session::Session;
+use crate::store::{Store, StoreError};
+use crate::views;
+use bellwire_call::{Booking, Exchange, Who};
+use bellwire_signaling::{
+    AttemptId, BookingId, CallId, Candidate, Command, CommandId, DeviceId, ErrorCode, Event, Presence, Reach, Reply,
+    UnixMs, UserId, WireError,
+};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{debug, info, warn};
+
+/// Inputs that one write of the store may serve.
+const BATCH: usize = 64;
+/// How often old sessions, expired tokens and the spool are looked after.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Without anything due, the exchange is asked again after this.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+pub(super) struct Desk {
+    pub exchange: Exchange,
+    pub store: Arc<dyn Store>,
+    pub health: Arc<Health>,
+    pub changes: Arc<AtomicU64>,
+    pub dev: bool,
+    pub sessions: HashMap<Who, Session>,
+    /// The devices that have a session, and the open bookings, of each person who has one.
+    pub people: HashMap<UserId, PersonHere>,
+    pub outbox: Vec<Parcel>,
+    pub presence: BTreeSet<UserId>,
+    pub saves: Vec<bellwire_call::BookedCall>,
+    pub spool: Spool,
+    /// Calls that could not be stored when they began, and were taken back.
+    pub undone: HashSet<CallId>,
+}
+
+#[derive(Default)]
+pub(super) struct PersonHere {
+    pub devices: BTreeSet<DeviceId>,
+    pub ties: Vec<Tie>,
+}
+
+/// A booking of a person, as far as telling of presence needs it.
+pub(super) struct Tie {
+    pub booking: BookingId,
+    pub peer: UserId,
+    pub closes_at: UnixMs,
+}
+
+/// What goes out once all is stored, in this order.
+pub(super) enum Parcel {
+    Event { to: Who, event: Event },
+    Answer { to: Who, number: u64, id: CommandId, result: Result<Reply, WireError>, made: Option<CallId> },
+}
+
+impl Desk {
+    pub async fn open(
+        store: Arc<dyn Store>,
+        health: Arc<Health>,
+        changes: Arc<AtomicU64>,
+        dev: bool,
+    ) -> Result<Self, StoreError> {
+        let now = clock::now();
+        let calls = store.recent_calls(now.minus(bellwire_call::exchange::RECENT_MS)).await?;
+        let mut exchange = Exchange::new();
+        exchange.restore(calls, now);
+        if exchange.live_calls() > 0 {
+            info!(calls = exchange.live_calls(), "calls go on");
+        }
+        Ok(Self {
+            exchange,
+            store,
+            health,
+            changes,
+            dev,
+            sessions: HashMap::new(),
+            people: HashMap::new(),
+            outbox: Vec::new(),
+            presence: BTreeSet::new(),
+            saves: Vec::new(),
+            spool: Spool::default(),
+            undone: HashSet::new(),
+        })
+    }
+
+    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let due = self.due();
+            tokio::select! {
+                count = inputs.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        break;
+                    }
+                    metrics::histogram!("bellwire_switchboard_batch").record(count as f64);
+                    for input in batch.drain(..) {
+                        if self.take(input).await.is_break() {
+                            self.flush().await;
+                            return self.stop().await;
+                        }
+                    }
+                }
+                () = tokio::time::sleep_until(due) => self.exchange.timeout(clock::now()),
+                _ = sweep.tick() => self.sweep().await,
+            }
+            self.flush().await;
+        }
+    }
+
+    /// When the exchange wants to be called again.
+    fn due(&self) -> Instant {
+        let wait = match self.exchange.poll_timeout() {
+            Some((at, _)) => Duration::from_millis(at.since(clock::now())),
+            None => IDLE,
+        };
+        Instant::now() + wait.min(IDLE)
+    }
+
+    async fn take(&mut self, input: Input) -> std::ops::ControlFlow<()> {
+        match input {
+            Input::SignIn(sign_in) => self.sign_in(*sign_in).await,
+            Input::Lost { who, number } => {
+                self.flush().await;
+                self.lost(&who, number, clock::now());
+            }
+            Input::Command { who, number, id, command } => self.command(who, number, id, command).await,
+            Input::BookingChanged(booking) => self.booking_changed(&booking).await,
+            Input::Stop => return std::ops::ControlFlow::Break(()),
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    async fn sign_in(&mut self, sign_in: SignIn) {
+        // What was said before belongs to the session as it was.
+        self.flush().await;
+        let now = clock::now();
+        let who = sign_in.who.clone();
+        let fresh = sign_in.read_at == self.changes.load(std::sync::atomic::Ordering::Acquire);
+        let bookings = if fresh { None } else { self.open_bookings(&who.user, now).await.ok() };
+        let bookings = bookings.unwrap_or_else(|| sign_in.bookings.clone());
+        self.note_ties(&who.user, &bookings);
+        self.attach(sign_in, now);
+        let event = Event::Bookings { bookings: self.views(&who, &bookings) };
+        self.outbox.push(Parcel::Event { to: who.clone(), event });
+        self.exchange.link_up(&who, now);
+        self.flush().await;
+    }
+
+    async fn command(&mut self, who: Who, number: u64, id: CommandId, command: Command) {
+        let Some(session) = self.sessions.get(&who).filter(|session| session.is_on(number)) else { return };
+        let only = session.only.clone();
+        let now = clock::now();
+        let (result, made) = match command {
+            Command::Bookings {} => (self.bookings_reply(&who, now).await, None),
+            Command::Invite { booking, attempt } => {
+                let result = self.invite(&who, &id, only.as_ref(), &booking, &attempt, now).await;
+                let made = match &result {
+                    Ok(Reply::Call { call }) => Some(call.clone()),
+                    Ok(Reply::Done {} | Reply::Bookings { .. } | Reply::History { .. }) | Err(_) => None,
+                };
+                (result, made)
+            }
+            mut command => {
+                if let Command::Candidates { candidates, .. } = &mut command {
+                    keep_allowed(candidates, self.dev);
+                }
+                let result = if self.is_hidden(only.as_ref(), &command) {
+                    Err(ErrorCode::NotFound)
+                } else {
+                    self.exchange.command(&who, &id, &command, now)
+                };
+                (result.map_err(refusal), None)
+            }
+        };
+        self.outbox.push(Parcel::Answer { to: who, number, id, result, made });
+        self.drain();
+    }
+
+    async fn invite(
+        &mut self,
+        who: &Who,
+        id: &CommandId,
+        only: Option<&BookingId>,
+        booking: &BookingId,
+        attempt: &AttemptId,
+        now: UnixMs,
+    ) -> Result<Reply, WireError> {
+        const RETRY_MS: u64 = 2_000;
+        if !self.health.is_stored() {
+            return Err(refusal_until(ErrorCode::Unavailable, RETRY_MS));
+        }
+        // Both are looked up whether the booking exists or not, so that the time taken tells nothing.
+        let found = self.store.booking(booking).await;
+        let known = self.store.call_of_attempt(booking, attempt).await;
+        let (found, known) = match (found, known) {
+            (Ok(found), Ok(known)) => (found, known),
+            (Err(e), _) | (_, Err(e)) => {
+                warn!(error = %e, "an invite could not be looked up");
+                return Err(refusal_until(ErrorCode::Unavailable, RETRY_MS));
+            }
+        };
+        let Some(found) = found.filter(|b| only.is_none_or(|only| *only == b.id)) else {
+            return Err(refusal(ErrorCode::NotFound));
+        };
+        let fresh = CallId::from_bits(rand::random());
+        match self.exchange.invite(who, id, &found, attempt, fresh, known, now) {
+            Ok(Reply::Call { call }) if self.undone.contains(&call) => {
+                Err(refusal_until(ErrorCode::Unavailable, RETRY_MS))
+            }
+            Ok(reply) => Ok(reply),
+            Err(ErrorCode::TooEarly) => Err(refusal_until(ErrorCode::TooEarly, found.opens_at().since(now))),
+            Err(code) => Err(refusal(code)),
+        }
+    }
+
+    async fn booking_changed(&mut self, booking: &Booking) {
+        let now = clock::now();
+        self.exchange.booking_changed(booking, now);
+        self.drain();
+        for user in [&booking.client.user, &booking.provider.user] {
+            if !self.people.contains_key(user) {
+                continue;
+            }
+            let Ok(bookings) = self.open_bookings(user, now).await else { continue };
+            self.note_ties(user, &bookings);
+            for who in self.devices_of(user) {
+                let event = Event::Bookings { bookings: self.views(&who, &bookings) };
+                self.outbox.push(Parcel::Event { to: who, event });
+            }
+        }
+    }
+
+    async fn bookings_reply(&self, who: &Who, now: UnixMs) -> Result<Reply, WireError> {
+        match self.open_bookings(&who.user, now).await {
+            Ok(bookings) => Ok(Reply::Bookings { bookings: self.views(who, &bookings) }),
+            Err(_) => Err(refusal(ErrorCode::Unavailable)),
+        }
+    }
+
+    pub async fn open_bookings(&self, user: &UserId, now: UnixMs) -> Result<Vec<Booking>, StoreError> {
+        let bookings = self.store.open_bookings(user, now).await;
+        bookings.inspect_err(|e| warn!(error = %e, "bookings could not be read"))
+    }
+
+    /// What a person may see of these bookings on this device.
+    fn views(&self, who: &Who, bookings: &[Booking]) -> Vec<bellwire_signaling::BookingView> {
+        let only = self.sessions.get(who).and_then(|session| session.only.as_ref());
+        let shown = bookings.iter().filter(|booking| only.is_none_or(|only| *only == booking.id));
+        shown.filter_map(|b| views::booking(b, &who.user, |peer| self.presence_of(peer, &b.id))).collect()
+    }
+
+    /// A person whose only devices are signed in for other bookings cannot be reached for this one.
+    pub fn presence_of(&self, user: &UserId, booking: &BookingId) -> Presence {
+        match self.exchange.presence(user, booking) {
+            Presence::Online {} if !self.is_reachable(user, booking) => Presence::Away { since: None },
+            presence @ (Presence::Online {} | Presence::InAnotherCall {} | Presence::Away { .. }) => presence,
+        }
+    }
+
+    /// Whether a session that is for one booking alone must not know of this command's call.
+    fn is_hidden(&self, only: Option<&BookingId>, command: &Command) -> bool {
+        let Some(only) = only else { return false };
+        let call = match command {
+            Command::Ringing { call }
+            | Command::Accept { call }
+            | Command::Decline { call, .. }
+            | Command::HangUp { call }
+            | Command::Ready { call, .. }
+            | Command::Describe { call, .. }
+            | Command::Candidates { call, .. }
+            | Command::Hearing { call, .. }
+            | Command::Renew { call, .. }
+            | Command::Muted { call, .. } => call,
+            Command::Bookings {} | Command::History { .. } | Command::Invite { .. } => return false,
+        };
+        self.exchange.call(call).is_none_or(|call| call.booking() != only)
+    }
+
+    /// Closes every socket; what could not be stored is tried once more.
+    async fn stop(&mut self) {
+        self.close_all();
+        self.store_spool().await;
+        let lost = self.spool.len();
+        if lost > 0 {
+            warn!(calls = lost, "stopped with calls that could not be stored");
+        }
+        debug!("the switchboard has stopped");
+    }
+}
+
+/// Addresses of the link and, outside development, of the machine itself are relayed to nobody: they reach services that
+/// are not the other party's (a cloud's metadata, say).
+fn keep_allowed(candidates: &mut Vec<Candidate>, dev: bool) {
+    candidates.retain(|candidate| match candidate.candidate.reach() {
+        Reach::Link => false,
+        Reach::Machine => dev,
+        Reach::Network | Reach::Name => true,
+    });
+}

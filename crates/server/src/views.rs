@@ -1,0 +1,26 @@
+//! What one person sees of a booking or a call.
+
+use bellwire_call::{BookedCall, Booking};
+use bellwire_signaling::{BookingView, CallRecord, Presence, UserId};
+
+/// The booking as `user` sees it; none for a stranger.
+pub fn booking(booking: &Booking, user: &UserId, presence: impl FnOnce(&UserId) -> Presence) -> Option<BookingView> {
+    let you = booking.role_of(user)?;
+    Some(BookingView {
+        booking: booking.id.clone(),
+        topic: booking.topic.clone(),
+        starts_at: booking.starts_at,
+        length_ms: booking.length_ms,
+        opens_at: booking.opens_at(),
+        closes_at: booking.closes_at(),
+        state: booking.state,
+        you,
+        peer: booking.peer(you.other()),
+        presence: presence(&booking.person(you.other()).user),
+    })
+}
+
+/// An ended call as `user` finds it in the history; none for a stranger.
+pub fn record(call: &BookedCall, user: &UserId) -> Option<CallRecord> {
+    call.record_for(call.side_of(user)?)
+}
