@@ -21,6 +21,8 @@ pub const ABSENT_MS: u64 = 10 * 60_000;
 pub const DEVICE_MS: u64 = bellwire_signaling::limits::RESUME_SECONDS * 1_000;
 /// "Away since" is remembered this long.
 pub const AWAY_MS: u64 = 24 * 60 * 60_000;
+/// A device that has come back has this long to say what it hears before its silence counts.
+const SPEAK_MS: u64 = 5_000;
 /// Commands of a device whose answers are remembered for a repeat. A link's window is far smaller.
 const REMEMBERED_COMMANDS: usize = 32;
 
@@ -87,7 +89,7 @@ struct DeviceHere {
 
 #[derive(Clone, Copy, PartialEq)]
 enum DeviceLink {
-    Up,
+    UpSince(UnixMs),
     DownSince(UnixMs),
 }
 
@@ -112,10 +114,10 @@ impl Exchange {
         let was_away = !person.is_linked();
         person.away_since = None;
         match person.devices.iter_mut().find(|d| d.device == who.device) {
-            Some(device) => device.link = DeviceLink::Up,
+            Some(device) => device.link = DeviceLink::UpSince(now),
             None => person.devices.push(DeviceHere {
                 device: who.device.clone(),
-                link: DeviceLink::Up,
+                link: DeviceLink::UpSince(now),
                 answered: VecDeque::new(),
             }),
         }
@@ -216,7 +218,7 @@ impl Exchange {
         {
             match due {
                 Due::Call(id) => {
-                    let linked = self.linked(&id);
+                    let linked = self.linked(&id, now.minus(SPEAK_MS));
                     self.step_alone(&id, now, |call, now| call.expire(linked, now));
                 }
                 Due::Abandoned(id) => {
@@ -437,7 +439,7 @@ impl Exchange {
     /// Notes since when neither device of a call that was accepted has a link.
     fn note_links(&mut self, id: &CallId, now: UnixMs) {
         let talks = self.calls.get(id).is_some_and(|call| !call.is_ended() && !call.is_ringing());
-        let linked = self.linked(id);
+        let linked = self.linked(id, now);
         if !talks || linked.caller || linked.callee {
             self.alone.remove(id);
         } else if !self.alone.contains_key(id) {
@@ -453,11 +455,16 @@ impl Exchange {
         self.effects.push_back(Effect::Deliver { to: who.clone(), event });
     }
 
-    fn linked(&self, id: &CallId) -> Sides<bool> {
+    /// Which side's device is linked, and has been since `by`: one that has just come back may not have spoken.
+    fn linked(&self, id: &CallId, by: UnixMs) -> Sides<bool> {
         let Some(call) = self.calls.get(id) else { return Sides::default() };
         let linked = |side| {
             let devices = self.people.get(&call.party(side).user).map_or(&[][..], |person| &person.devices);
-            devices.iter().any(|d| call.device(side) == Some(&d.device) && d.link == DeviceLink::Up)
+            let device = devices.iter().find(|d| call.device(side) == Some(&d.device));
+            device.is_some_and(|d| match d.link {
+                DeviceLink::UpSince(at) => at <= by,
+                DeviceLink::DownSince(_) => false,
+            })
         };
         Sides { caller: linked(Side::Caller), callee: linked(Side::Callee) }
     }
@@ -501,7 +508,7 @@ impl Exchange {
     fn forget_device(&mut self, who: &Who, now: UnixMs) {
         let Some(person) = self.people.get_mut(&who.user) else { return };
         person.devices.retain(|d| match d.link {
-            DeviceLink::Up => true,
+            DeviceLink::UpSince(_) => true,
             DeviceLink::DownSince(at) => d.device != who.device || at.plus(DEVICE_MS) > now,
         });
     }
@@ -528,6 +535,6 @@ impl Exchange {
 
 impl PersonHere {
     fn is_linked(&self) -> bool {
-        self.devices.iter().any(|d| d.link == DeviceLink::Up)
+        self.devices.iter().any(|d| matches!(d.link, DeviceLink::UpSince(_)))
     }
 }

@@ -5,12 +5,15 @@
 //! and never decides what both sides must agree on; alone it decides only for its own user: a hang-up shows at once, and
 //! with no link a call that has been lost for long enough is over, until the server's word replaces that ([`State::Ended`]).
 
+mod interface;
 mod outbox;
 mod talking;
 
+pub use interface::*;
+
 use bellwire_signaling::{
-    AttemptId, Because, BookingId, BookingView, CallId, CallRecord, CallView, Candidate, ClientFrame, Command,
-    CommandId, DescriptionKind, EndReason, Ending, ErrorCode, Event, Peer, Phase, Reply, Sdp, Side, UnixMs, WireError,
+    AttemptId, Because, BookingId, BookingView, CallId, CallView, Command, CommandId, EndReason, Ending, ErrorCode,
+    Event, Phase, Reply, Side, WireError,
 };
 use outbox::Outbox;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,170 +28,6 @@ const MARGIN_MS: u64 = 5_000;
 const SHOWN_MS: u64 = 1_500;
 /// Calls that are over here, so that a late view does not bring one back.
 const REMEMBERED_CALLS: usize = 16;
-
-/// Milliseconds since some moment before the app's start; never goes back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Monotonic(pub u64);
-
-impl Monotonic {
-    pub fn plus(self, ms: u64) -> Self {
-        Self(self.0.saturating_add(ms))
-    }
-    pub fn since(self, earlier: Monotonic) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-#[derive(Clone, Debug)]
-pub enum Input {
-    Command(UserCommand),
-    /// The socket is signed in. `resumed`: nothing of what was said or sent before got lost.
-    LinkUp {
-        resumed: bool,
-    },
-    LinkDown,
-    Server(Event),
-    Reply {
-        id: CommandId,
-        result: Result<Reply, WireError>,
-    },
-    Media(MediaEvent),
-    Timeout,
-}
-
-/// What a person can want.
-#[derive(Clone, Debug, PartialEq)]
-pub enum UserCommand {
-    Call(BookingId),
-    Accept,
-    Decline(Because),
-    HangUp,
-    Mute(bool),
-    /// Leave the screen of a call that is over.
-    Dismiss,
-    RefreshBookings,
-    History {
-        before: Option<UnixMs>,
-    },
-}
-
-/// What the sound engine says. Generations that the endpoint no longer holds are ignored.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MediaEvent {
-    Opened { generation: u32 },
-    Description { generation: u32, kind: DescriptionKind, sdp: Sdp },
-    Candidates { generation: u32, candidates: Vec<Candidate>, done: bool },
-    Flowing { generation: u32 },
-    Stalled { generation: u32 },
-    Failed { generation: u32 },
-}
-
-/// What the sound engine shall do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MediaCommand {
-    /// A call is near: open the devices.
-    Warm,
-    Open {
-        generation: u32,
-    },
-    Offer {
-        generation: u32,
-    },
-    SetRemote {
-        generation: u32,
-        kind: DescriptionKind,
-        sdp: Sdp,
-    },
-    AddCandidates {
-        generation: u32,
-        candidates: Vec<Candidate>,
-    },
-    Mute(bool),
-    /// Everything of the call: connections and devices.
-    Close,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    Send(ClientFrame),
-    Media(MediaCommand),
-    Notice(Notice),
-}
-
-/// Said once, to the person.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Notice {
-    /// What the person asked for was refused.
-    Refused {
-        code: ErrorCode,
-        retry_after_ms: Option<u64>,
-    },
-    History(Vec<CallRecord>),
-}
-
-/// Why a timeout is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Due {
-    /// No link, and the call would be over by now.
-    GiveUp,
-    /// Ask for the next connection again.
-    Renew,
-    /// A command that the server could not take is sent again.
-    Resend,
-    /// The end of a call was shown for long enough to show the next one that rings.
-    NextRing,
-}
-
-/// The one call this device is concerned with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CallNow {
-    /// Unknown until the server has answered the invite.
-    pub call: Option<CallId>,
-    pub booking: BookingId,
-    pub you: Side,
-    pub peer: Option<Peer>,
-    pub state: State,
-    pub muted: bool,
-    pub peer_muted: bool,
-    /// When it was first connected here.
-    pub connected_at: Option<Monotonic>,
-}
-
-/// What a person sees of a call.
-///
-/// ```text
-///   Call(booking)                    the other party calls
-///        |                                   |
-///    Inviting --their app rings--> Ringing   Ringing (incoming) ----> Elsewhere: another device answered
-///        \___________________________/ |         |  \
-///                                      |       Accept  Decline / 60 s / they cancel -> Ended
-///                                      v         v
-///                                     Connecting <
-///                                          |
-///                        the server: both hear each other
-///                                          |
-///                                      Connected <----> Reconnecting
-///
-///   HangUp, or the server's word, from each: Ended { confirmed }
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    Inviting,
-    /// As caller: their app rings. As callee: it rings here.
-    Ringing,
-    Connecting,
-    Connected,
-    Reconnecting {
-        since: Monotonic,
-    },
-    /// Another device of this person has the call.
-    Elsewhere,
-    /// `confirmed`: the server said so, and it is the reason that both sides have.
-    Ended {
-        ending: Ending,
-        confirmed: bool,
-    },
-}
 
 pub struct Endpoint {
     outbox: Outbox,

@@ -2,7 +2,7 @@
 
 use super::ghost::Ghost;
 use super::sound::{Sound, SoundOutput};
-use crate::endpoint::{Endpoint, Input, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
+use crate::endpoint::{Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
 use crate::exchange::{Effect, Exchange, RECENT_MS, Who};
 use crate::{BookedCall, Booking, Person};
 use bellwire_signaling::limits::{RESUME_MESSAGES, RESUME_SECONDS};
@@ -41,9 +41,10 @@ pub(super) struct Device {
     pub(super) endpoint: Endpoint,
     pub(super) shown: Option<String>,
     pub(super) link: Link,
-    /// Counts links and processes; what belongs to an older one is gone.
+    /// Counts links; what was under way on an older one is gone.
     epoch: u64,
-    pub(super) process: u64,
+    /// Counts closings of the sound engine, which says nothing more of what it closed.
+    closings: u64,
     session: Option<(u64, u64)>,
     up_at: u64,
     down_at: u64,
@@ -76,7 +77,7 @@ enum Happening {
     Greet { device: usize, epoch: u64 },
     ToServer { device: usize, epoch: u64, frame: ClientFrame },
     ToDevice { device: usize, epoch: u64, frame: ServerFrame },
-    Media { device: usize, process: u64, event: MediaEvent },
+    Media { device: usize, closings: u64, event: MediaEvent },
     Act(Act),
 }
 
@@ -107,7 +108,7 @@ impl World {
             shown: None,
             link: Link::Down,
             epoch: 0,
-            process: 0,
+            closings: 0,
             session: None,
             up_at: 0,
             down_at: 0,
@@ -190,8 +191,8 @@ impl World {
             }
         }
         for SoundOutput { device, event, after } in self.sound.tick(self.now, &mut self.rng) {
-            let process = self.devices[device].process;
-            self.push(self.now + after, Happening::Media { device, process, event });
+            let closings = self.devices[device].closings;
+            self.push(self.now + after, Happening::Media { device, closings, event });
         }
         self.check_now()
     }
@@ -219,8 +220,8 @@ impl World {
                 }
                 Ok(())
             }
-            Happening::Media { device, process, event } => {
-                if self.devices[device].process == process && self.sound.knows(device, &event) {
+            Happening::Media { device, closings, event } => {
+                if self.devices[device].closings == closings && self.sound.knows(device, &event) {
                     self.note(|w| format!("{:>7} {} sound {}", w.now, w.devices[device].name, brief(&event)));
                     self.ghost.media(device, &event, self.devices[device].endpoint.call());
                     self.feed(device, Input::Media(event))?;
@@ -255,7 +256,7 @@ impl World {
                 self.sound.close(device, self.now);
                 let nonce = u128::from(self.rng.u64(..)) << 40;
                 let gone = &mut self.devices[device];
-                gone.process += 1;
+                gone.closings += 1;
                 gone.endpoint = Endpoint::new(nonce);
                 gone.session = None;
                 gone.shown = None;
@@ -501,10 +502,11 @@ impl World {
                 Output::Media(command) => {
                     self.note(|w| format!("{:>7} {} does {}", w.now, w.devices[device].name, brief(&command)));
                     self.ghost.media_told(device, &command, &self.devices, &self.server.store)?;
+                    self.devices[device].closings += u64::from(command == MediaCommand::Close);
                     let outputs = self.sound.told(device, command, self.now, &mut self.rng)?;
                     for SoundOutput { device, event, after } in outputs {
-                        let process = self.devices[device].process;
-                        self.push(self.now + after, Happening::Media { device, process, event });
+                        let closings = self.devices[device].closings;
+                        self.push(self.now + after, Happening::Media { device, closings, event });
                     }
                 }
                 Output::Notice(notice) => {
