@@ -9,15 +9,18 @@ use std::collections::BTreeMap;
 /// After this much peace every call is connected or over.
 const PEACE_MS: u64 = 150_000;
 
-/// Runs one history. `Ok` holds what it met.
-fn history(seed: u64, traced: bool) -> Result<(BTreeMap<String, u64>, Vec<String>), (String, Vec<String>)> {
+/// How often each thing was met.
+type Tally = BTreeMap<String, u64>;
+
+/// Runs one history: what it met, or how a rule was broken; and its steps.
+fn history(seed: u64, traced: bool) -> (Result<Tally, String>, Vec<String>) {
     let mut world = random_world(seed);
     world.trace = traced.then(Vec::new);
     let result = run(&mut world);
     let trace = world.trace.take().unwrap_or_default();
     match result {
-        Ok(()) => Ok((world.ghost.tally, trace)),
-        Err(broken) => Err((format!("at {} ms: {broken}", world.now), trace)),
+        Ok(()) => (Ok(world.ghost.tally), trace),
+        Err(broken) => (Err(format!("at {} ms: {broken}", world.now)), trace),
     }
 }
 
@@ -136,13 +139,13 @@ fn whim(world: &mut World, device: usize) {
         Some((State::Inviting | State::Ringing, _)) if dice < 8 => Some(UserCommand::HangUp),
         Some((State::Connecting | State::Connected | State::Reconnecting { .. }, _)) => match dice {
             0..5 => Some(UserCommand::HangUp),
-            5..15 => Some(UserCommand::Mute(dice % 2 == 0)),
+            5..15 => Some(UserCommand::Mute(dice < 10)),
             _ => None,
         },
         Some((State::Inviting | State::Ringing, _)) => None,
     };
     // Rule 2: whoever learned a call's id and is no party of it gets nowhere.
-    if dice % 4 == 0
+    if dice.is_multiple_of(4)
         && let Some(call) = shown.and_then(|call| call.call)
     {
         let generation = 1;
@@ -197,17 +200,17 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// Runs histories on all cores. `Err` holds the first seed that broke a rule, and how.
-fn run_many(first: u64, count: u64, fault: Option<Fault>) -> Result<BTreeMap<String, u64>, (u64, String)> {
+fn run_many(first: u64, count: u64, fault: Option<Fault>) -> Result<Tally, (u64, String)> {
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
     let parts: Vec<_> = std::thread::scope(|scope| {
         let start = |thread: u64| {
             scope.spawn(move || {
                 plant(fault);
-                let mut tally = BTreeMap::<String, u64>::new();
+                let mut tally = Tally::new();
                 for seed in (first + thread..first + count).step_by(threads as usize) {
                     match history(seed, false) {
-                        Ok((met, _)) => met.into_iter().for_each(|(what, n)| *tally.entry(what).or_default() += n),
-                        Err((broken, _)) => return Err((seed, broken)),
+                        (Ok(met), _) => met.into_iter().for_each(|(what, n)| *tally.entry(what).or_default() += n),
+                        (Err(broken), _) => return Err((seed, broken)),
                     }
                 }
                 Ok(tally)
@@ -216,7 +219,7 @@ fn run_many(first: u64, count: u64, fault: Option<Fault>) -> Result<BTreeMap<Str
         let running: Vec<_> = (0..threads).map(start).collect();
         running.into_iter().map(|thread| thread.join().expect("a thread of histories")).collect()
     });
-    let mut all = BTreeMap::new();
+    let mut all = Tally::new();
     for part in parts {
         part?.into_iter().for_each(|(what, n)| *all.entry(what).or_default() += n);
     }
@@ -248,8 +251,8 @@ fn simulation_keeps_every_rule_in_random_histories() {
 fn replay() {
     let seed = setting("BELLWIRE_SEED", 1);
     match history(seed, true) {
-        Ok((_, trace)) => println!("{}\nseed {seed}: no rule broken", trace.join("\n")),
-        Err((broken, trace)) => panic!("{}\nseed {seed}: {broken}", trace.join("\n")),
+        (Ok(_), trace) => println!("{}\nseed {seed}: no rule broken", trace.join("\n")),
+        (Err(broken), trace) => panic!("{}\nseed {seed}: {broken}", trace.join("\n")),
     }
 }
 
