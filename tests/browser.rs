@@ -30,7 +30,7 @@ async fn a_page_is_called_and_both_hear_each_other() -> Result<()> {
 async fn call(name: &str, task: Task) -> Result<()> {
     let dir = folder(&format!("browser/{name}"))?;
     let speeches = Speeches::make(&dir)?;
-    let server = Server::start("debug", &dir, &[])?;
+    let server = Server::start("debug", &dir)?;
     let seeded = server.seed_demo()?;
     let driver = Driver::chromium(&dir.join("chromedriver.log"))?;
     let browser = open_browser(&driver, &dir, &speeches.client).await?;

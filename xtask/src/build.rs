@@ -73,10 +73,8 @@ fn list(name: &str, mut command: Command) -> Result<Vec<TestProgram>> {
     }
     let mut programs = Vec::new();
     for message in Message::parse_stream(BufReader::new(File::open(&json)?)) {
-        match message? {
-            Message::CompilerArtifact(artifact) => programs.extend(test_program(artifact)?),
-            // The rest tells of the build, which the log has.
-            _ => {}
+        if let Message::CompilerArtifact(artifact) = message? {
+            programs.extend(test_program(artifact)?);
         }
     }
     Ok(programs)

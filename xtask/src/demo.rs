@@ -41,7 +41,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     println!("  build        done");
     let dir = fresh(&xtask::target().join("demo"))?;
-    let server = Server::start("debug", &dir, &[])?;
+    let server = Server::start("debug", &dir)?;
     println!("  server       listens on {}", server.address);
     let seeded = server.seed_demo()?;
     println!("  booking      {} is open now", seeded.booking);

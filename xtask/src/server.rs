@@ -21,11 +21,16 @@ pub struct Server {
 
 impl Server {
     /// From the programs of this profile folder (`debug`, `release`), with its data and log below `dir`.
-    pub fn start(profile: &str, dir: &Path, extra: &[&str]) -> Result<Self> {
+    pub fn start(profile: &str, dir: &Path) -> Result<Self> {
+        Self::start_at(profile, dir, "127.0.0.1:0")
+    }
+
+    /// At an address of the caller's choice: where an earlier one was, say.
+    pub fn start_at(profile: &str, dir: &Path, listen: &str) -> Result<Self> {
         let data = dir.join("server");
         let program = crate::built(profile, "bellwire-server");
         let mut command = tethered(&program);
-        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).args(extra);
+        command.args(["serve", "--dev", "--listen", listen, "--data-dir"]).arg(&data);
         let (process, line) = Process::spawn_saying(command, "bellwire-server", &dir.join("server.log"), START_CAP)?;
         let Some(address) = line.strip_prefix("listening on ") else {
             bail!("the server's first line is {line:?}, not where it listens");

@@ -1,0 +1,385 @@
+//! Two real windows, each at a desk of its own with a virtual display, microphone and speaker, driven by WebDriver.
+//!
+//! Pictures of every step are left in target/screenshots.
+
+mod support;
+
+use anyhow::{Context, Result, ensure};
+use bellwire_client::recording::level_dbfs;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use support::{PATIENCE, Speeches, assert_heard, folder, until};
+use thirtyfour::prelude::*;
+use thirtyfour::{Capabilities, WindowHandle};
+use xtask::cli::bind_arguments;
+use xtask::rig::{Desk, Driver};
+use xtask::server::{Seeded, Server};
+
+const MICROPHONE: &str = "microphone";
+const SPEAKER: &str = "speaker";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn two_windows_call_and_hear_each_other() -> Result<()> {
+    let dir = folder("windows/call")?;
+    let speeches = Speeches::make(&dir)?;
+    let server = Server::start("debug", &dir)?;
+    let seeded = server.seed_demo()?;
+
+    // The client pastes a link; the provider is picked from the people of the development server.
+    let client = App::open(&dir, "client", &[], Devices::Both).await?;
+    client.on("sign-in").await?;
+    client.type_into("#join-link", &seeded.client.link).await?;
+    client.picture("call", "1-link-pasted").await?;
+    client.press("#sign-in").await?;
+    client.on("home").await?;
+    let provider = App::open(&dir, "provider", &["--server", &server.url()], Devices::Both).await?;
+    provider.on("sign-in").await?;
+    provider.press("#dev-ask").await?;
+    provider.pick_person("Provider").await?;
+    provider.on("home").await?;
+    client.picture("call", "2-home").await?;
+
+    client.press(&format!("[data-booking=\"{}\"] button.call", seeded.booking)).await?;
+    client.on("calling").await?;
+    provider.on("incoming").await?;
+    let ring = provider.incoming_window().await?;
+    provider.picture("call", "3-incoming-main").await?;
+    provider.web.switch_to_window(ring).await?;
+    provider.on("incoming").await?;
+    provider.picture("call", "3-incoming").await?;
+    client.picture("call", "3-calling").await?;
+    provider.press("#accept").await?;
+    provider.back_to_main().await?;
+    for app in [&client, &provider] {
+        app.on("in-call").await?;
+    }
+
+    both_hear(&dir, &client, &provider, &speeches).await?;
+    client.picture("call", "4-in-call").await?;
+    provider.picture("call", "4-in-call").await?;
+    muting_silences(&dir, &client, &provider, &speeches).await?;
+
+    client.press("#hang-up").await?;
+    for app in [&client, &provider] {
+        app.on("ended").await?;
+        app.picture("call", "6-ended").await?;
+        ensure!(app.mark("#reason", "data-code").await? == "hung_up", "{} shows another reason", app.name);
+    }
+    let durations =
+        (client.mark("#duration", "data-seconds").await?, provider.mark("#duration", "data-seconds").await?);
+    ensure!(durations.0 == durations.1, "two durations of one call: {durations:?}");
+    ensure!(durations.0.parse::<u64>()? >= 10, "a call of {} s", durations.0);
+
+    // Called again from the other side, and accepted without a mouse.
+    provider.press("#call-again").await?;
+    client.on("incoming").await?;
+    client.chord("a").await?;
+    for app in [&client, &provider] {
+        app.on("in-call").await?;
+    }
+    client.picture("call", "7-accepted-by-keyboard").await?;
+    provider.chord("e").await?;
+    for app in [&client, &provider] {
+        app.on("ended").await?;
+    }
+    no_error_logged(&[&client, &provider], &server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_wrong_link_and_an_unreachable_server_are_said_and_the_app_goes_on() -> Result<()> {
+    let dir = folder("windows/sign-in")?;
+    let mut server = Server::start("debug", &dir)?;
+    let seeded = server.seed_demo()?;
+    let address = server.address.clone();
+    server.end();
+
+    let app = App::open(&dir, "client", &[], Devices::Both).await?;
+    app.on("sign-in").await?;
+    for (wrong, shot) in [("hello", "wrong-1"), ("https://example.org/join", "wrong-2")] {
+        app.type_into("#join-link", wrong).await?;
+        app.press("#sign-in").await?;
+        let said = app.sentence("#sign-in-problem").await?;
+        println!("{wrong}: {said}");
+        app.picture("sign-in", shot).await?;
+    }
+    app.type_into("#join-link", &seeded.client.link).await?;
+    app.press("#sign-in").await?;
+    app.notice("server_unreachable").await?;
+    app.picture("sign-in", "unreachable").await?;
+
+    // The same server comes back, at the same address: nobody has to do anything.
+    let _server = Server::start_at("debug", &dir, &address)?;
+    app.on("home").await?;
+    app.has_card(&seeded).await?;
+    app.picture("sign-in", "reached").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_missing_microphone_is_said_and_used_once_plugged_in() -> Result<()> {
+    let dir = folder("windows/no-microphone")?;
+    let speeches = Speeches::make(&dir)?;
+    let server = Server::start("debug", &dir)?;
+    let seeded = server.seed_demo()?;
+    let client = App::open(&dir, "client", &[&seeded.client.link], Devices::None).await?;
+    let provider = App::open(&dir, "provider", &[&seeded.provider.link], Devices::Both).await?;
+    client.on("home").await?;
+    client.press("#check").await?;
+    client.on("check").await?;
+    until("the check says that there is no microphone", async || {
+        Ok(Some(client.mark("#verdict", "data-verdict").await?).filter(|verdict| verdict == "check_no_microphone"))
+    })
+    .await?;
+    client.picture("no-microphone", "check").await?;
+    client.press("#check-done").await?;
+
+    call_and_accept(&client, &provider, &seeded).await?;
+    client.notice("microphone_missing").await?;
+    client.picture("no-microphone", "in-call").await?;
+    client.desk.sound.plug_microphone(MICROPHONE)?;
+    client.desk.sound.plug_speaker(SPEAKER)?;
+    client.no_notice("microphone_missing").await?;
+    both_hear(&dir, &client, &provider, &speeches).await?;
+    provider.press("#hang-up").await?;
+    client.on("ended").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_microphone_pulled_out_in_a_call_is_said_and_the_call_goes_on() -> Result<()> {
+    let dir = folder("windows/pulled-out")?;
+    let speeches = Speeches::make(&dir)?;
+    let server = Server::start("debug", &dir)?;
+    let seeded = server.seed_demo()?;
+    let client = App::open(&dir, "client", &[&seeded.client.link], Devices::None).await?;
+    let microphone = client.desk.sound.plug_microphone(MICROPHONE)?;
+    let provider = App::open(&dir, "provider", &[&seeded.provider.link], Devices::Both).await?;
+    call_and_accept(&client, &provider, &seeded).await?;
+
+    for part in microphone {
+        client.desk.sound.unplug(part)?;
+    }
+    client.notice("microphone_unplugged").await?;
+    client.picture("pulled-out", "unplugged").await?;
+    client.on("in-call").await?;
+    provider.on("in-call").await?;
+    client.desk.sound.plug_microphone(MICROPHONE)?;
+    client.no_notice("microphone_unplugged").await?;
+
+    // Plugged in again, it is heard again.
+    let recording = provider.desk.sound.record(SPEAKER, &dir.join("provider-hears.wav"))?;
+    let mut speech = client.desk.sound.play(MICROPHONE, &speeches.client)?;
+    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played");
+    assert_heard("the provider hears the client", &speeches.client, &recording.stop())?;
+    client.press("#hang-up").await?;
+    provider.on("ended").await
+}
+
+async fn call_and_accept(caller: &App, callee: &App, seeded: &Seeded) -> Result<()> {
+    for app in [caller, callee] {
+        app.on("home").await?;
+    }
+    caller.press(&format!("[data-booking=\"{}\"] button.call", seeded.booking)).await?;
+    callee.on("incoming").await?;
+    callee.press("#accept").await?;
+    for app in [caller, callee] {
+        app.on("in-call").await?;
+    }
+    Ok(())
+}
+
+/// Each speaks into their microphone at once; each must be found in what comes out of the other's speaker.
+async fn both_hear(dir: &Path, client: &App, provider: &App, speeches: &Speeches) -> Result<()> {
+    let at_provider = provider.desk.sound.record(SPEAKER, &dir.join("provider-hears.wav"))?;
+    let at_client = client.desk.sound.record(SPEAKER, &dir.join("client-hears.wav"))?;
+    let mut from_client = client.desk.sound.play(MICROPHONE, &speeches.client)?;
+    let mut from_provider = provider.desk.sound.play(MICROPHONE, &speeches.provider)?;
+    for speech in [&mut from_client, &mut from_provider] {
+        ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played; see {}", speech.log().display());
+    }
+    let (at_provider, at_client) = (at_provider.stop(), at_client.stop());
+    assert_heard("the provider hears the client", &speeches.client, &at_provider)?;
+    assert_heard("the client hears the provider", &speeches.provider, &at_client)
+}
+
+async fn muting_silences(dir: &Path, client: &App, provider: &App, speeches: &Speeches) -> Result<()> {
+    ensure!(client.mark("#mute", "aria-pressed").await? == "false", "muted before anybody pressed it");
+    client.press("#mute").await?;
+    until("the button shows that it is muted", async || {
+        Ok(Some(client.mark("#mute", "aria-pressed").await?).filter(|pressed| pressed == "true"))
+    })
+    .await?;
+    until("the other one is told", async || {
+        Ok(Some(provider.text("#peer-muted").await?).filter(|text| !text.is_empty()))
+    })
+    .await?;
+    client.picture("call", "5-muted").await?;
+    let recording = provider.desk.sound.record(SPEAKER, &dir.join("provider-hears-muted.wav"))?;
+    let mut speech = client.desk.sound.play(MICROPHONE, &speeches.client)?;
+    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played");
+    let muted = level_dbfs(&recording.stop(), 0, 60_000)?;
+    let heard = level_dbfs(&dir.join("provider-hears.wav"), 0, 60_000)?;
+    println!("the provider hears {heard:.0} dBFS, and {muted:.0} dBFS while the client is muted");
+    ensure!(muted < heard - 30.0, "muted, {muted:.0} dBFS are heard, and {heard:.0} dBFS otherwise");
+    client.press("#mute").await
+}
+
+fn no_error_logged(apps: &[&App], server: &Server) -> Result<()> {
+    for log in apps.iter().map(|app| app.log.as_path()).chain([server.log()]) {
+        let text = std::fs::read_to_string(log)?;
+        let errors: Vec<&str> =
+            text.lines().filter(|line| line.contains("ERROR") || line.contains("panicked")).collect();
+        ensure!(errors.is_empty(), "{}: {errors:#?}", log.display());
+    }
+    Ok(())
+}
+
+/// What a desk has before the app is started.
+#[derive(Clone, Copy)]
+enum Devices {
+    Both,
+    None,
+}
+
+/// The desktop app at a desk of its own. Dropping it ends its session, then the app, then the desk.
+struct App {
+    name: &'static str,
+    web: WebDriver,
+    main: WindowHandle,
+    log: PathBuf,
+    _driver: Driver,
+    desk: Desk,
+}
+
+impl App {
+    async fn open(dir: &Path, name: &'static str, arguments: &[&str], devices: Devices) -> Result<Self> {
+        let desk = Desk::start(&dir.join(name))?;
+        match devices {
+            Devices::Both => {
+                desk.sound.plug_speaker(SPEAKER)?;
+                desk.sound.plug_microphone(MICROPHONE)?;
+                desk.sound.choose_defaults(MICROPHONE, SPEAKER)?;
+            }
+            Devices::None => {}
+        }
+        let log = dir.join(format!("{name}.log"));
+        let driver = Driver::webkit(&log, desk.env())?;
+        let mut all: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        all.extend(bind_arguments());
+        let mut capabilities = Capabilities::new();
+        let app = json!({ "binary": xtask::built("debug", "bellwire"), "args": all });
+        capabilities.set("webkitgtk:browserOptions", app)?;
+        let web = WebDriver::builder(&driver.url, capabilities)
+            .request_timeout(Duration::from_secs(60))
+            .await
+            .with_context(|| format!("the app does not start; see {}", log.display()))?;
+        let main = web.window().await?;
+        Ok(Self { name, web, main, log, _driver: driver, desk })
+    }
+
+    /// Waits until the window shows this screen.
+    async fn on(&self, screen: &str) -> Result<()> {
+        let what = format!("the {} sees the screen {screen}", self.name);
+        let seen = until(&what, async || {
+            let now = self.web.execute("return document.body.dataset.screen", []).await?.json().clone();
+            Ok((now == screen).then_some(()))
+        })
+        .await;
+        if seen.is_err() {
+            self.picture("failed", screen).await?;
+        }
+        seen
+    }
+
+    /// Presses a button once it can be pressed.
+    async fn press(&self, button: &str) -> Result<()> {
+        until(&format!("the {} presses {button}", self.name), async || {
+            let element = self.web.find(By::Css(button)).await?;
+            Ok(if element.is_clickable().await? { Some(element.click().await?) } else { None })
+        })
+        .await
+    }
+
+    async fn type_into(&self, field: &str, text: &str) -> Result<()> {
+        let element = self.web.find(By::Css(field)).await?;
+        element.clear().await?;
+        Ok(element.send_keys(text).await?)
+    }
+
+    /// Ctrl+Shift and a letter, wherever the focus is.
+    async fn chord(&self, letter: &str) -> Result<()> {
+        let body = self.web.find(By::Css("body")).await?;
+        Ok(body.send_keys(Key::Control + Key::Shift + letter).await?)
+    }
+
+    async fn pick_person(&self, role: &str) -> Result<()> {
+        until(&format!("the {} is among the people", self.name), async || {
+            for person in self.web.find_all(By::Css("[data-person]")).await? {
+                if person.text().await?.contains(role) {
+                    return Ok(Some(person.click().await?));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    async fn has_card(&self, seeded: &Seeded) -> Result<()> {
+        until(&format!("the {} sees the booking", self.name), async || {
+            let card = format!("[data-booking=\"{}\"]", seeded.booking);
+            Ok(Some(self.web.find(By::Css(card)).await?).map(drop))
+        })
+        .await
+    }
+
+    async fn text(&self, element: &str) -> Result<String> {
+        Ok(self.web.find(By::Css(element)).await?.text().await?)
+    }
+
+    async fn mark(&self, element: &str, attribute: &str) -> Result<String> {
+        let value = self.web.find(By::Css(element)).await?.attr(attribute).await?;
+        value.with_context(|| format!("{element} has no {attribute}"))
+    }
+
+    /// Waits for a text that says something: one sentence at least.
+    async fn sentence(&self, element: &str) -> Result<String> {
+        until(&format!("the {} is told in {element}", self.name), async || {
+            Ok(Some(self.text(element).await?).filter(|text| text.ends_with('.')))
+        })
+        .await
+    }
+
+    async fn notice(&self, id: &str) -> Result<()> {
+        let said = self.sentence(&format!("[data-notice=\"{id}\"] .words")).await;
+        if said.is_err() {
+            self.picture("failed", id).await?;
+        }
+        println!("{}: {}", self.name, said?);
+        Ok(())
+    }
+
+    async fn no_notice(&self, id: &str) -> Result<()> {
+        until(&format!("the {} is told no more: {id}", self.name), async || {
+            let notices = self.web.find_all(By::Css(format!("[data-notice=\"{id}\"]"))).await?;
+            Ok(notices.is_empty().then_some(()))
+        })
+        .await
+    }
+
+    /// The window that comes up when somebody calls.
+    async fn incoming_window(&self) -> Result<WindowHandle> {
+        until(&format!("a window rings at the {}", self.name), async || {
+            Ok(self.web.windows().await?.into_iter().find(|window| *window != self.main))
+        })
+        .await
+    }
+
+    async fn back_to_main(&self) -> Result<()> {
+        Ok(self.web.switch_to_window(self.main.clone()).await?)
+    }
+
+    async fn picture(&self, test: &str, step: &str) -> Result<()> {
+        let folder = xtask::target().join("screenshots");
+        std::fs::create_dir_all(&folder)?;
+        Ok(self.web.screenshot(&folder.join(format!("{test}-{step}-{}.png", self.name))).await?)
+    }
+}
