@@ -11,8 +11,9 @@ mod session;
 
 use args::{Plan, Task, Usage};
 use bellwire_client::{DeviceKind, devices};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 /// How a run went; the number is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +27,13 @@ enum Exit {
     MediaFailed = 5,
 }
 
+/// What is logged where `BELLWIRE_LOG` says nothing. The WebRTC crates warn of each step of an ordinary call's end.
+const LOGGED: &str = "warn,webrtc=error,webrtc_ice=error,webrtc_sctp=error,webrtc_dtls=error,dtls=error,turn=error";
+
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("BELLWIRE_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    let filter = EnvFilter::try_from_env("BELLWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let exit = match args::read() {
         Ok(Task::Devices { json }) => list_devices(json),
         Ok(Task::Call(options)) => run(options.plan(session::Role::Calls)),

@@ -128,30 +128,34 @@ impl Session {
         if new.bookings_known && old.is_none_or(|old| !old.bookings_known || open(old) != open(&new)) {
             self.events.say(&Event::Bookings { count: new.bookings.len(), open: open(&new) });
         }
+        let mut accepts = false;
         if !self.in_call && self.leaving.is_none() {
-            match self.role {
+            accepts = match self.role {
                 Role::Calls => self.look_for_callee(old, &new),
                 Role::Answers => self.look_for_call(&new),
-            }
+            };
         }
         if self.in_call {
             self.follow(old.and_then(|old| old.call.as_ref()), new.call.as_ref());
+        }
+        if accepts {
+            self.accept();
         }
         self.shown = Some(new);
     }
 
     // Until there is a call.
 
-    fn look_for_callee(&mut self, old: Option<&Snapshot>, new: &Snapshot) {
+    /// Dials if it can be done now. Whether there is a call to accept instead: they were faster.
+    fn look_for_callee(&mut self, old: Option<&Snapshot>, new: &Snapshot) -> bool {
         if new.link != Link::Up || !new.bookings_known {
-            return;
+            return false;
         }
-        let Some(booking) = self.booking.clone().or_else(|| self.choose(new)) else { return };
+        let Some(booking) = self.booking.clone().or_else(|| self.choose(new)) else { return false };
         self.booking = Some(booking.clone());
         if self.rings_here(new) {
-            // They were faster.
             self.in_call = true;
-            return self.accept();
+            return true;
         }
         let view = |snapshot: &Snapshot| snapshot.bookings.iter().find(|view| view.booking == booking).cloned();
         match view(new) {
@@ -165,6 +169,7 @@ impl Session {
             // What cannot be called is for the server to refuse: it alone knows the time.
             Some(_) | None => self.dial(booking),
         }
+        false
     }
 
     /// The booking to call where none was named.
@@ -194,14 +199,13 @@ impl Session {
         self.press("call", Request::Call(booking));
     }
 
-    fn look_for_call(&mut self, new: &Snapshot) {
-        if self.rings_here(new) {
-            self.in_call = true;
+    /// Whether there is a call to accept.
+    fn look_for_call(&mut self, new: &Snapshot) -> bool {
+        self.in_call = self.rings_here(new);
+        if self.in_call {
             self.booking = new.call.as_ref().map(|call| call.booking.clone());
-            if self.accepts {
-                self.accept();
-            }
         }
+        self.in_call && self.accepts
     }
 
     /// Whether a call comes in that this run is for.

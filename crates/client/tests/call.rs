@@ -1,0 +1,228 @@
+//! Whole calls between two `bellwire-cli`, through the real server and real WebRTC on loopback, with speech from files.
+
+mod stand;
+
+use bellwire_client::recording::{Voice, best_correlation, level_dbfs, write_speech};
+use serde_json::Value;
+use stand::{Cli, Stand, alone, is};
+use std::path::Path;
+
+/// From here on a recording holds a speech, and below the other it does not.
+const HEARD: f32 = 0.5;
+const NOT_HEARD: f32 = 0.4;
+
+fn assert_heard(reference: &Path, other: &Path, recording: &Path) {
+    let found = best_correlation(reference, recording).unwrap();
+    let control = best_correlation(other, recording).unwrap();
+    println!("{}: {found:?}, negative control {control:?}", recording.display());
+    assert!(found.correlation > HEARD && found.heard_ms >= 2_000, "{}: {found:?}", recording.display());
+    assert!(control.correlation < NOT_HEARD, "{}: negative control {control:?}", recording.display());
+}
+
+fn assert_ended(events: &[Value], reason: &str) -> u64 {
+    let ended: Vec<&Value> = events.iter().filter(|event| is(event, "ended")).collect();
+    assert_eq!(ended.len(), 1, "{events:#?}");
+    assert_eq!(ended[0]["reason"], reason);
+    assert_eq!(ended[0]["confirmed"], true, "{}", ended[0]);
+    ended[0]["duration_ms"].as_u64().unwrap()
+}
+
+fn states(events: &[Value]) -> Vec<&str> {
+    events.iter().filter(|event| is(event, "state")).filter_map(|event| event["state"].as_str()).collect()
+}
+
+#[test]
+fn both_recordings_hold_the_others_speech_and_both_sides_have_the_same_end() {
+    let _alone = alone();
+    let stand = Stand::start();
+    let (low, high) = (stand.path("low.wav"), stand.path("high.wav"));
+    write_speech(&low, Voice::Low, 20.0).unwrap();
+    write_speech(&high, Voice::High, 20.0).unwrap();
+
+    let mut caller = stand.cli("call", "client", &["--duration", "8"], Some(&low), Some("caller.wav"));
+    caller.wait("waiting", |event| is(event, "waiting"));
+    let mut callee = stand.cli("answer", "provider", &["--booking", &stand.booking], Some(&high), Some("callee.wav"));
+    caller.wait("connected", |event| event["state"] == "connected");
+    callee.wait("flowing", |event| is(event, "flowing"));
+    let (caller, callee) = (caller.finish(), callee.finish());
+
+    assert_eq!((caller.status, callee.status), (Some(0), Some(0)));
+    let durations = [assert_ended(&caller.events, "hung_up"), assert_ended(&callee.events, "hung_up")];
+    assert_eq!(durations[0], durations[1]);
+    assert!(durations[0] >= 7_900, "{durations:?}");
+    for (events, ringing) in [(&caller.events, "inviting"), (&callee.events, "ringing")] {
+        let states = states(events);
+        assert_eq!(states.first(), Some(&ringing));
+        assert!(states.ends_with(&["connecting", "connected", "ended"]), "{states:?}");
+        let stats: Vec<&Value> = events.iter().filter(|event| is(event, "stats")).collect();
+        assert!(stats.len() >= 5, "{} stats", stats.len());
+        let last = stats[stats.len() - 1];
+        assert!(
+            last["packets_in"].as_u64() > Some(100) && last["bitrate_in"].is_u64() && last["mos"].is_number(),
+            "{last}"
+        );
+    }
+    for run in [&caller, &callee] {
+        assert!(!run.stderr.contains("ERROR") && !run.stderr.contains("panicked"), "{}", run.stderr);
+        for secret in stand.secrets() {
+            assert!(!run.stdout.contains(&secret) && !run.stderr.contains(&secret), "a line holds a token or name");
+        }
+    }
+    assert_heard(&high, &low, &stand.path("caller.wav"));
+    assert_heard(&low, &high, &stand.path("callee.wav"));
+}
+
+#[test]
+fn a_declined_call_ends_both_with_status_4() {
+    let _alone = alone();
+    let stand = Stand::start();
+    let mut callee = stand.cli("answer", "client", &["--control"], None, None);
+    let mut caller = stand.cli("call", "provider", &[], None, None);
+    caller.wait("ringing", |event| event["state"] == "ringing");
+    callee.wait("ringing", |event| event["state"] == "ringing");
+    callee.say("stats");
+    callee.wait("no statistics", |event| is(event, "error"));
+    callee.say("decline");
+    for run in [caller.finish(), callee.finish()] {
+        assert_eq!(run.status, Some(4), "{}", run.stdout);
+        assert_eq!(assert_ended(&run.events, "declined"), 0);
+    }
+}
+
+#[test]
+fn a_caller_who_gives_up_is_done_and_the_callee_was_not_reached() {
+    let _alone = alone();
+    let stand = Stand::start();
+    let mut callee = stand.cli("answer", "client", &["--control"], None, None);
+    let mut caller = stand.cli("call", "provider", &["--control"], None, None);
+    callee.wait("ringing", |event| event["state"] == "ringing");
+    caller.wait("ringing", |event| event["state"] == "ringing");
+    caller.say("hangup");
+    let (caller, callee) = (caller.finish(), callee.finish());
+    assert_eq!((caller.status, callee.status), (Some(0), Some(4)));
+    assert_ended(&caller.events, "cancelled");
+    assert_ended(&callee.events, "cancelled");
+}
+
+#[test]
+fn a_token_or_booking_that_the_server_does_not_know_ends_with_status_3() {
+    let _alone = alone();
+    let stand = Stand::start();
+    std::fs::write(stand.path("stranger.token"), "not.a.token").unwrap();
+    let run = stand.cli("call", "stranger", &[], None, None).finish();
+    assert_eq!(run.status, Some(3), "{}", run.stdout);
+    assert!(
+        run.events.iter().any(|event| is(event, "refused") && event["code"] == "unauthenticated"),
+        "{}",
+        run.stdout
+    );
+    let run = stand.cli("call", "client", &["--booking", "b0"], None, None).finish();
+    assert_eq!(run.status, Some(3), "{}", run.stdout);
+    assert!(run.events.iter().any(|event| is(event, "refused") && event["code"] == "not_found"), "{}", run.stdout);
+}
+
+#[test]
+fn a_call_outlives_a_server_that_is_killed_and_started_again() {
+    let _alone = alone();
+    let mut stand = Stand::start();
+    let (low, high) = (stand.path("low.wav"), stand.path("high.wav"));
+    write_speech(&low, Voice::Low, 40.0).unwrap();
+    write_speech(&high, Voice::High, 40.0).unwrap();
+    let mut callee = stand.cli("answer", "provider", &[], Some(&high), Some("callee.wav"));
+    let mut caller = stand.cli("call", "client", &["--control"], Some(&low), Some("caller.wav"));
+    for cli in [&mut caller, &mut callee] {
+        cli.wait("connected", |event| event["state"] == "connected");
+        cli.wait("statistics", |event| is(event, "stats"));
+    }
+    stand.kill_server();
+    for cli in [&mut caller, &mut callee] {
+        cli.wait("link down", |event| is(event, "link") && event["state"] == "down");
+        // Sound goes on without a server.
+        let before = cli.wait("statistics", |event| is(event, "stats"));
+        let after = cli.wait("statistics", |event| is(event, "stats"));
+        assert!(after["packets_in"].as_u64() > before["packets_in"].as_u64(), "{before} {after}");
+    }
+    stand.restart_server();
+    for cli in [&mut caller, &mut callee] {
+        cli.wait("link up", |event| is(event, "link") && event["state"] == "up");
+        cli.wait("statistics", |event| is(event, "stats"));
+    }
+    caller.say("hangup");
+    let (caller, callee) = (caller.finish(), callee.finish());
+    assert_eq!((caller.status, callee.status), (Some(0), Some(0)), "{}\n{}", caller.stdout, callee.stdout);
+    assert_eq!(assert_ended(&caller.events, "hung_up"), assert_ended(&callee.events, "hung_up"));
+    for run in [&caller, &callee] {
+        assert!(!states(&run.events).contains(&"reconnecting"), "sound was lost: {:?}", states(&run.events));
+        assert!(!run.stderr.contains("ERROR"), "{}", run.stderr);
+    }
+    assert_heard(&high, &low, &stand.path("caller.wav"));
+    assert_heard(&low, &high, &stand.path("callee.wav"));
+}
+
+#[test]
+fn control_lines_accept_mute_unmute_and_hang_up() {
+    let _alone = alone();
+    let stand = Stand::start();
+    let high = stand.path("high.wav");
+    write_speech(&high, Voice::High, 60.0).unwrap();
+    let mut callee = stand.cli("answer", "client", &["--control"], Some(&high), None);
+    let mut caller = stand.cli("call", "provider", &[], None, Some("caller.wav"));
+    callee.say("sing");
+    callee.wait("what a line may be", |event| is(event, "error"));
+    callee.wait("ringing", |event| event["state"] == "ringing");
+    callee.say("accept");
+    callee.wait("connected", |event| event["state"] == "connected");
+    let opened = caller.wait("the speaker", |event| event["device"] == "output_opened");
+    caller.wait("connected", |event| event["state"] == "connected");
+    let connected = caller.wait("sound", |event| is(event, "stats"));
+    for _ in 0..4 {
+        caller.wait("statistics", |event| is(event, "stats"));
+    }
+    callee.say("mute");
+    callee.wait("muted", |event| is(event, "muted") && event["muted"] == true);
+    let muted = caller.wait("peer muted", |event| is(event, "peer_muted") && event["muted"] == true);
+    for _ in 0..4 {
+        caller.wait("statistics", |event| is(event, "stats"));
+    }
+    callee.say("stats");
+    callee.say("unmute");
+    let unmuted = caller.wait("peer unmuted", |event| is(event, "peer_muted") && event["muted"] == false);
+    for _ in 0..4 {
+        caller.wait("statistics", |event| is(event, "stats"));
+    }
+    callee.say("hangup");
+    let (caller, callee) = (caller.finish(), callee.finish());
+    assert_eq!((caller.status, callee.status), (Some(0), Some(0)));
+    assert_ended(&caller.events, "hung_up");
+    assert_ended(&callee.events, "hung_up");
+
+    // The recording began when the speaker was opened.
+    let at = |event: &Value| event["at_ms"].as_u64().unwrap().saturating_sub(opened["at_ms"].as_u64().unwrap());
+    let level = |from: u64, to: u64| level_dbfs(&stand.path("caller.wav"), from, to).unwrap();
+    let before = level(at(&connected), at(&muted) - 1_000);
+    let between = level(at(&muted) + 1_000, at(&unmuted) - 500);
+    let after = level(at(&unmuted) + 1_000, at(&unmuted) + 3_500);
+    println!("level before {before:.1}, muted {between:.1}, after {after:.1} dBFS");
+    assert!(before > -40.0 && after > -40.0 && between < -65.0, "{before} {between} {after}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_terminated_program_hangs_up_and_finishes_its_recording() {
+    let _alone = alone();
+    let stand = Stand::start();
+    let low = stand.path("low.wav");
+    write_speech(&low, Voice::Low, 30.0).unwrap();
+    let mut callee = stand.cli("answer", "provider", &[], Some(&low), None);
+    let mut caller = stand.cli("call", "client", &[], None, Some("caller.wav"));
+    callee.wait("connected", |event| event["state"] == "connected");
+    for _ in 0..3 {
+        caller.wait("statistics", |event| is(event, "stats"));
+    }
+    caller.terminate();
+    let (caller, callee): (stand::Run, stand::Run) = (Cli::finish(caller), Cli::finish(callee));
+    assert_eq!((caller.status, callee.status), (Some(0), Some(0)));
+    assert_ended(&callee.events, "hung_up");
+    let found = best_correlation(&low, &stand.path("caller.wav")).unwrap();
+    assert!(found.correlation > HEARD, "{found:?}");
+}
