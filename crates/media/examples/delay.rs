@@ -51,7 +51,9 @@ async fn main() {
         };
         match event {
             Event::Description { generation, kind, sdp } => to.command(Command::SetRemote { generation, kind, sdp }),
-            Event::Candidates { generation, candidates, .. } => to.command(Command::AddCandidates { generation, candidates }),
+            Event::Candidates { generation, candidates, .. } => {
+                to.command(Command::AddCandidates { generation, candidates })
+            }
             Event::Device(event) => println!("{:6} ms {who}: {event:?}", begun.elapsed().as_millis()),
             Event::Flowing { .. } => println!("{:6} ms {who}: flowing", begun.elapsed().as_millis()),
             Event::Stats(stats) if who == 'b' => println!(

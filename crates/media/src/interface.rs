@@ -164,7 +164,7 @@ pub enum DeviceEvent {
         name: String,
         fallback: bool,
     },
-    /// There is none that can be opened; retried every second.
+    /// There is none that can be opened; retried twice a second.
     InputMissing {
         why: DeviceFault,
     },

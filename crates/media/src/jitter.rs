@@ -5,8 +5,8 @@
 //! `Duration` since any fixed moment. The buffer holds no sound; it is told how much decoded sound is still unplayed.
 //!
 //! How far playout stays behind arrival follows the network. Each packet's relative delay (how much later it came than
-//! the fastest of the last two seconds) enters a histogram that forgets slowly; the target covers 97 % of it, and any
-//! recent peak at once, which then fades. The actual distance is measured with each packet; [`JitterBuffer::pressure`]
+//! the fastest of the last two seconds) is measured; the worst of each half second enters a histogram that forgets within
+//! seconds. The target covers 95 % of it, and any peak at once, which then fades. The actual distance is measured with each packet; [`JitterBuffer::pressure`]
 //! says by how much sound should be stretched to bring it to the target.
 
 use crate::opus;
@@ -54,15 +54,21 @@ const SAMPLES_PER_MS: f32 = 48.0;
 /// Playout starts this long after the first packet, or with the second.
 const START: Duration = Duration::from_millis(10);
 const LEAST_TARGET_MS: f32 = 20.0;
+/// A lost packet can be rebuilt only when its successor, 20 ms younger, is there in time.
+const LEAST_TARGET_WITH_LOSS_MS: f32 = 35.0;
+/// The share of lost packets from which that is worth the delay.
+const LOSSY: f32 = 0.02;
 const MOST_TARGET_MS: f32 = 400.0;
 /// Playout takes 10 ms at a time, so a packet can be due that much earlier than the measure says.
 const QUANTUM_MS: f32 = 10.0;
 const BUCKET_MS: f32 = 10.0;
 const BUCKETS: usize = 50;
-const COVERED: f32 = 0.97;
-/// A thousand packets, 20 s, until the histogram has half forgotten.
-const FORGET: f32 = 0.9993;
-const PEAK_FADE_MS_PER_SECOND: f32 = 50.0;
+const COVERED: f32 = 0.95;
+/// A stall delays many packets and is one event, so each half second counts once, by its latest packet.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Five seconds until the histogram has half forgotten.
+const FORGET: f32 = 0.93;
+const PEAK_FADE_SECONDS: f32 = 2.0;
 const BASE_WINDOW: Duration = Duration::from_secs(2);
 /// Five seconds of packets; the oldest goes when one more comes.
 const CAPACITY: usize = 250;
@@ -98,6 +104,8 @@ pub struct JitterBuffer {
     /// How far playout is behind the arrival of the fastest packets.
     distance_ms: Option<f32>,
     jitter: Jitter,
+    /// Share of packets lost lately.
+    loss: f32,
     counts: Counts,
     reported_highest: i64,
 }
@@ -121,7 +129,7 @@ impl JitterBuffer {
             return;
         }
         let behind = self.relative.add(packet.at, timestamp);
-        self.target.add(behind, packet.at);
+        self.target.add(behind, packet.at, self.loss > LOSSY);
         self.jitter.add(packet.at, timestamp);
         if let Some(position) = &self.position {
             if timestamp < position.timestamp {
@@ -264,6 +272,9 @@ impl JitterBuffer {
                 self.highest = Some((sequence, i64::from(packet.timestamp) + (1 << 32)));
             }
             Some((highest, timestamp)) if sequence > *highest => {
+                for at in *highest + 1..=sequence {
+                    self.loss += (f32::from(u8::from(at != sequence)) - self.loss) / 100.0;
+                }
                 *timestamp += i64::from(packet.timestamp.wrapping_sub(*timestamp as u32) as i32);
                 *highest = sequence;
             }
@@ -305,43 +316,63 @@ impl RelativeDelay {
 /// How far playout should stay behind arrival.
 struct Target {
     ms: f32,
+    /// Shares of half seconds by the latest packet in them.
     histogram: [f32; BUCKETS],
-    packets: u32,
+    intervals: u32,
+    interval: Option<(Duration, f32)>,
     peak_ms: f32,
     last: Duration,
 }
 
 impl Default for Target {
     fn default() -> Self {
-        Self { ms: LEAST_TARGET_MS, histogram: [0.0; BUCKETS], packets: 0, peak_ms: 0.0, last: Duration::ZERO }
+        Self {
+            ms: LEAST_TARGET_MS,
+            histogram: [0.0; BUCKETS],
+            intervals: 0,
+            interval: None,
+            peak_ms: 0.0,
+            last: Duration::ZERO,
+        }
     }
 }
 
 impl Target {
-    fn add(&mut self, behind_ms: f32, at: Duration) {
-        self.packets = self.packets.saturating_add(1);
-        // The first packets count in full, later ones less and less, until each counts 1 - FORGET.
-        let keep = FORGET.min(1.0 - 1.0 / self.packets as f32);
-        let bucket = ((behind_ms / BUCKET_MS) as usize).min(BUCKETS - 1);
+    fn add(&mut self, behind_ms: f32, at: Duration, lossy: bool) {
+        let (begun, latest) = *self.interval.get_or_insert((at, 0.0));
+        if at.saturating_sub(begun) >= INTERVAL {
+            self.enter(latest);
+            self.interval = Some((at, behind_ms));
+        } else {
+            self.interval = Some((begun, latest.max(behind_ms)));
+        }
+        let faded = self.peak_ms * (-at.saturating_sub(self.last).as_secs_f32() / PEAK_FADE_SECONDS).exp();
+        self.peak_ms = faded.max(behind_ms);
+        self.last = at;
+        let least = if lossy { LEAST_TARGET_WITH_LOSS_MS } else { LEAST_TARGET_MS };
+        self.ms = (self.quantile_ms().max(self.peak_ms) + QUANTUM_MS).clamp(least, MOST_TARGET_MS);
+    }
+
+    fn enter(&mut self, latest_ms: f32) {
+        self.intervals = self.intervals.saturating_add(1);
+        // The first count in full, later ones less and less, until each counts 1 - FORGET.
+        let keep = FORGET.min(1.0 - 1.0 / self.intervals as f32);
+        let bucket = ((latest_ms / BUCKET_MS) as usize).min(BUCKETS - 1);
         for share in &mut self.histogram {
             *share *= keep;
         }
         self.histogram[bucket] += 1.0 - keep;
-        let faded = self.peak_ms - PEAK_FADE_MS_PER_SECOND * at.saturating_sub(self.last).as_secs_f32();
-        self.peak_ms = faded.max(behind_ms);
-        self.last = at;
-        self.ms = (self.quantile_ms().max(self.peak_ms) + QUANTUM_MS).clamp(LEAST_TARGET_MS, MOST_TARGET_MS);
     }
 
     fn quantile_ms(&self) -> f32 {
-        let mut sum = 0.0;
-        for (bucket, share) in self.histogram.iter().enumerate() {
-            sum += share;
-            if sum >= COVERED {
+        let mut above = 0.0;
+        for (bucket, share) in self.histogram.iter().enumerate().rev() {
+            above += share;
+            if above > 1.0 - COVERED {
                 return (bucket + 1) as f32 * BUCKET_MS;
             }
         }
-        BUCKETS as f32 * BUCKET_MS
+        0.0
     }
 }
 
@@ -417,7 +448,7 @@ mod tests {
         assert!(buffer.target_ms() >= 120.0);
         (107..150).for_each(|i| feed(&mut buffer, i, 0));
         assert!(buffer.target_ms() > 60.0);
-        (150..500).for_each(|i| feed(&mut buffer, i, 0));
+        (150..600).for_each(|i| feed(&mut buffer, i, 0));
         assert_eq!(buffer.target_ms(), 20.0);
     }
 

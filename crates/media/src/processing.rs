@@ -5,7 +5,8 @@
 
 use crate::{FRAME, Frame, Processing, RATE};
 use sonora::config::{
-    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression, Pipeline, TransparentModeType,
+    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression, Pipeline,
+    TransparentModeType,
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
 
@@ -81,7 +82,9 @@ fn config(wanted: Processing) -> Config {
             ..Pipeline::default()
         },
         high_pass_filter: Some(HighPassFilter::default()),
-        echo_canceller: wanted.echo_cancellation.then(|| EchoCanceller { transparent_mode: TRANSPARENT, ..EchoCanceller::default() }),
+        echo_canceller: wanted
+            .echo_cancellation
+            .then(|| EchoCanceller { transparent_mode: TRANSPARENT, ..EchoCanceller::default() }),
         noise_suppression: wanted.noise_suppression.then(NoiseSuppression::default),
         gain_controller2: wanted.gain_control.then(|| GainController2 {
             adaptive_digital: Some(AdaptiveDigital::default()),

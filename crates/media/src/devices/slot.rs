@@ -1,6 +1,6 @@
 //! The thread that keeps one direction, microphone or speaker, as it is wanted.
 //!
-//! It opens, looks each second whether the device is still the right one, falls back and returns, and retries what is
+//! It opens, looks twice a second whether the device is still the right one, falls back and returns, and retries what is
 //! missing. It says what it did as [`DeviceEvent`]s and hands the sound thread its ends.
 
 use super::cpal::{Running, System};
@@ -31,7 +31,8 @@ pub enum End {
 
 /// Orders come one at a time from the engine's loop and from broken streams; the sender waits when so many are unread.
 const ORDERS: usize = 64;
-const POLL: Duration = Duration::from_secs(1);
+/// A microphone that vanishes is moved by some sound servers onto what the speaker plays: be quick.
+const POLL: Duration = Duration::from_millis(500);
 
 /// A handle to the thread, which closes its device and ends when this is dropped.
 pub struct Slot {
