@@ -88,7 +88,7 @@ fn timeline(parties: &[Party; 2], events: &[Vec<Value>; 2]) {
 fn described(event: &Value) -> String {
     let mut words = vec![text(&event["event"])];
     if let Some(fields) = event.as_object() {
-        let rest = fields.iter().filter(|(name, _)| !["at_ms", "event"].contains(&name.as_str()));
+        let rest = fields.iter().filter(|(name, _)| !["at_ms", "event", "booking", "call"].contains(&name.as_str()));
         words.extend(rest.filter(|(_, value)| !value.is_null()).map(|(name, value)| format!("{name}={}", text(value))));
     }
     words.join(" ")
