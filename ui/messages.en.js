@@ -47,7 +47,6 @@ const sentences = {
 
   // bookings
   no_bookings: () => "No call is booked for you. New bookings appear here by themselves.",
-  all_bookings_over: () => "No further call is booked for you. New bookings appear here by themselves.",
   window_opens_in: (s, f) => `Opens in ${f.countdown(s.seconds)}`,
   window_opens_at: (s, f) => `Opens ${f.moment(s.at)}`,
   window_open_until: (s, f) => `Open until ${f.time(s.at)}`,

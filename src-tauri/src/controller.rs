@@ -1,0 +1,441 @@
+//! The one loop that owns everything: the client, the settings, what is known. Commands, windows and links send it an
+//! [`Ask`]; it tells the windows what to show. Nothing else in the shell keeps state.
+
+use crate::arguments::Arguments;
+use crate::known::{Follow, Known, Now, server_fault};
+use crate::platform;
+use crate::sentence::Sentence;
+use crate::settings::SettingsFile;
+use crate::show::show;
+use crate::view_model::{Because, Level, Pick, ProcessingChoice, Screen, View};
+use crate::windows::Windows;
+use bellwire_client::media;
+use bellwire_client::{
+    BadLink, BookingId, CallId, Client, Config, DevPerson, DeviceChoice, JoinLink, LinkFault, Processing, Request,
+    Token, Update, Updates, Url, dev_people,
+};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+/// Asks that wait for the loop. Full, whoever asks waits: nothing that a person pressed is lost.
+const ASKS: usize = 64;
+/// Answers about a development server's people; there is one question at a time.
+const ANSWERS: usize = 1;
+/// Clocks show whole seconds; looking twice as often skips none.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the windows, the system and other instances can ask for. Not printable: links hold tokens.
+pub enum Ask {
+    /// A window has loaded its page.
+    PageReady,
+    /// A link that was typed.
+    SignIn(String),
+    /// A link that was opened from outside.
+    OpenLink(String),
+    FindPeople(String),
+    /// By their place in the list.
+    SignInAs(usize),
+    SignOut,
+    Call(BookingId),
+    Accept,
+    Decline(Because),
+    HangUp,
+    ToggleMute,
+    /// Space is held to speak, or was let go.
+    Talk(bool),
+    Dismiss,
+    Check(bool),
+    TestSound,
+    SetInput(Pick),
+    SetOutput(Pick),
+    SetProcessing(ProcessingChoice),
+    MoreHistory,
+    OpenMicrophoneSettings,
+    /// Another start of the app: come to the front.
+    ComeForward,
+    /// The ring window was closed by hand: the main window still shows the ring.
+    RingWindowClosed,
+    CloseMain,
+    /// The system wants the app to end.
+    Quit,
+}
+
+/// The way to the controller.
+#[derive(Clone)]
+pub struct Controls(mpsc::Sender<Ask>);
+
+impl Controls {
+    pub fn new() -> (Self, mpsc::Receiver<Ask>) {
+        let (sender, receiver) = mpsc::channel(ASKS);
+        (Self(sender), receiver)
+    }
+
+    /// False when the app is ending.
+    pub async fn ask(&self, ask: Ask) -> bool {
+        self.0.send(ask).await.is_ok()
+    }
+
+    /// For where nothing can wait: the windows' own events.
+    pub fn ask_from_outside(&self, ask: Ask) {
+        let controls = self.clone();
+        tauri::async_runtime::spawn(async move { controls.ask(ask).await });
+    }
+}
+
+pub struct Controller {
+    asks: mpsc::Receiver<Ask>,
+    windows: Windows,
+    settings: SettingsFile,
+    media: media::Config,
+    known: Known,
+    running: Option<(Client, Updates)>,
+    people: mpsc::Receiver<Result<Vec<DevPerson>, LinkFault>>,
+    people_sender: mpsc::Sender<Result<Vec<DevPerson>, LinkFault>>,
+    dev_server: Option<Url>,
+    shown: Option<View>,
+    /// The ring whose window was closed by hand.
+    ring_put_aside: Option<(BookingId, Option<CallId>)>,
+    close_warned: bool,
+}
+
+impl Controller {
+    pub fn new(asks: mpsc::Receiver<Ask>, windows: Windows, settings: SettingsFile, arguments: &Arguments) -> Self {
+        let kept = settings.get();
+        let media = media::Config {
+            input: arguments.input.clone().unwrap_or_else(|| kept.input.clone()),
+            output: arguments.output.clone().unwrap_or_else(|| kept.output.clone()),
+            processing: Processing {
+                echo_cancellation: kept.processing.echo_cancellation && !arguments.no_aec,
+                noise_suppression: kept.processing.noise_suppression && !arguments.no_ns,
+                gain_control: kept.processing.gain_control && !arguments.no_agc,
+            },
+            bind: arguments.bind,
+            ..media::Config::default()
+        };
+        let server_field = arguments.server.as_ref().map(Url::to_string);
+        let (people_sender, people) = mpsc::channel(ANSWERS);
+        let known = Known {
+            dev_server: server_field.or_else(|| cfg!(debug_assertions).then(String::new)),
+            permission_page: platform::MICROPHONE_SETTINGS.is_some(),
+            ..Known::default()
+        };
+        Self {
+            asks,
+            windows,
+            settings,
+            media,
+            known,
+            running: None,
+            people,
+            people_sender,
+            dev_server: None,
+            shown: None,
+            ring_put_aside: None,
+            close_warned: false,
+        }
+    }
+
+    /// Runs until the app ends. `link` and `server` are those of the command line.
+    pub async fn run(mut self, link: Option<String>, server: Option<Url>) {
+        if let Some(link) = link {
+            self.sign_in(&link).await;
+        } else if let Some(server) = server {
+            self.find_people(server.as_str());
+        }
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.show();
+            tokio::select! {
+                ask = self.asks.recv() => match ask {
+                    Some(Ask::CloseMain) if self.keeps_open() => {}
+                    Some(Ask::CloseMain | Ask::Quit) | None => break,
+                    Some(ask) => self.handle(ask).await,
+                },
+                update = next(&mut self.running) => self.take(update).await,
+                Some(people) = self.people.recv() => self.take_people(people),
+                _ = tick.tick(), if self.running.is_some() => {}
+            }
+        }
+        self.let_go().await;
+        self.windows.end();
+    }
+
+    async fn handle(&mut self, ask: Ask) {
+        let outside = matches!(ask, Ask::PageReady | Ask::ComeForward | Ask::RingWindowClosed);
+        if !outside {
+            self.known.remark = None;
+            self.close_warned = false;
+        }
+        match ask {
+            Ask::PageReady => self.shown = None,
+            Ask::SignIn(link) => self.sign_in(&link).await,
+            Ask::OpenLink(link) => self.open_link(&link).await,
+            Ask::FindPeople(server) => self.find_people(&server),
+            Ask::SignInAs(at) => self.sign_in_as(at).await,
+            Ask::SignOut => {
+                self.let_go().await;
+                self.known.sign_out();
+            }
+            Ask::Call(booking) => self.request(Request::Call(booking)),
+            Ask::Accept => self.request(Request::Accept),
+            Ask::Decline(because) => self.request(Request::Decline(because.into())),
+            Ask::HangUp => self.request(Request::HangUp),
+            Ask::ToggleMute => self.toggle_mute(),
+            Ask::Talk(held) => self.talk(held),
+            Ask::Dismiss => self.request(Request::Dismiss),
+            Ask::Check(on) => self.check(on),
+            Ask::TestSound => {
+                self.known.sound_played = true;
+                self.request(Request::TestSound);
+            }
+            Ask::SetInput(pick) => {
+                if let Some(choice) = chosen(pick) {
+                    self.media.input = choice.clone();
+                    self.settings.change(|settings| settings.input = choice.clone());
+                    self.request(Request::SetInput(choice));
+                }
+            }
+            Ask::SetOutput(pick) => {
+                if let Some(choice) = chosen(pick) {
+                    self.media.output = choice.clone();
+                    self.settings.change(|settings| settings.output = choice.clone());
+                    self.request(Request::SetOutput(choice));
+                }
+            }
+            Ask::SetProcessing(choice) => {
+                let processing = Processing {
+                    echo_cancellation: choice.echo_cancellation,
+                    noise_suppression: choice.noise_suppression,
+                    gain_control: choice.gain_control,
+                };
+                self.media.processing = processing;
+                self.settings.change(|settings| settings.processing = processing);
+                self.request(Request::SetProcessing(processing));
+            }
+            Ask::MoreHistory => {
+                let before = self.known.history.last().map(|call| call.ended_at);
+                self.request(Request::History { before });
+            }
+            Ask::OpenMicrophoneSettings => self.windows.open_microphone_settings(),
+            Ask::ComeForward => self.windows.come_forward(),
+            Ask::RingWindowClosed => self.ring_put_aside = self.ring(),
+            // Handled by `run`.
+            Ask::CloseMain | Ask::Quit => {}
+        }
+    }
+
+    async fn take(&mut self, update: Option<Update>) {
+        let Some(update) = update else {
+            self.let_go().await;
+            self.known.sign_out();
+            return;
+        };
+        if let Update::Level { input, output } = update {
+            self.windows.level(Level { input, output });
+        }
+        let devices_changed = matches!(update, Update::Device(_));
+        let was_checking = self.known.checking;
+        let was_in_a_call = self.known.in_a_call();
+        match self.known.take(update) {
+            Follow::Nothing => {}
+            Follow::FetchHistory => self.request(Request::History { before: None }),
+            Follow::LetGo => self.let_go().await,
+        }
+        if was_checking && !self.known.checking {
+            self.request(Request::Check(false));
+        }
+        let in_a_call = self.known.in_a_call();
+        if (in_a_call && !was_in_a_call) || devices_changed {
+            self.request(Request::ListDevices);
+        }
+        if was_in_a_call && !in_a_call {
+            self.close_warned = false;
+        }
+    }
+
+    /// Emits the view if it is another one than was shown, and keeps the ring window to the ring.
+    fn show(&mut self) {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Now { at: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) };
+        let view = show(&self.known, now);
+        let ring = self.ring();
+        let rings = matches!(view.screen, Screen::Incoming(_)) && ring != self.ring_put_aside;
+        if ring.is_none() {
+            self.ring_put_aside = None;
+        }
+        self.windows.ring(rings);
+        if self.shown.as_ref() != Some(&view) {
+            self.windows.view(&view);
+            self.shown = Some(view);
+        }
+    }
+
+    /// The call that there is.
+    fn ring(&self) -> Option<(BookingId, Option<CallId>)> {
+        let call = self.known.snapshot.as_ref()?.call.as_ref()?;
+        Some((call.booking.clone(), call.call.clone()))
+    }
+
+    fn request(&self, request: Request) {
+        if let Some((client, _)) = &self.running {
+            client.request(request);
+        }
+    }
+
+    // signing in
+
+    async fn open_link(&mut self, link: &str) {
+        self.windows.come_forward();
+        if self.known.in_a_call() {
+            self.known.remark = Some(Sentence::LinkWaits {});
+        } else {
+            self.sign_in(link).await;
+        }
+    }
+
+    async fn sign_in(&mut self, link: &str) {
+        match JoinLink::parse(link) {
+            Ok(JoinLink { server, token }) => self.start(server, token).await,
+            // Whoever is signed in stays so.
+            Err(bad) if self.known.client => self.known.remark = Some(bad_link(bad)),
+            Err(bad) => self.known.problem = Some(bad_link(bad)),
+        }
+    }
+
+    async fn sign_in_as(&mut self, at: usize) {
+        let person = self.known.people.get(at).map(|person| person.token.clone());
+        if let (Some(token), Some(server)) = (person, self.dev_server.clone()) {
+            self.start(server, token).await;
+        }
+    }
+
+    async fn start(&mut self, server: Url, token: Token) {
+        self.let_go().await;
+        self.known.signing_in();
+        let device = self.settings.get().device.clone();
+        let config = Config { server, token, device, media: self.media.clone(), tones: true };
+        self.running = Some(Client::start(config));
+    }
+
+    fn find_people(&mut self, server: &str) {
+        if self.known.client || self.known.finding {
+            return;
+        }
+        self.known.people.clear();
+        self.known.problem = None;
+        self.known.dev_server = Some(server.to_owned());
+        let Ok(server) = Url::parse(server.trim()) else {
+            self.known.problem = Some(Sentence::ServerAddressBad {});
+            return;
+        };
+        self.known.finding = true;
+        self.dev_server = Some(server.clone());
+        let answer = self.people_sender.clone();
+        tokio::spawn(async move {
+            let people = dev_people(&server).await;
+            // The controller is gone only when the app ends.
+            let _ = answer.send(people).await;
+        });
+    }
+
+    fn take_people(&mut self, people: Result<Vec<DevPerson>, LinkFault>) {
+        self.known.finding = false;
+        if self.known.client {
+            return;
+        }
+        match people {
+            Ok(people) if people.is_empty() => self.known.problem = Some(Sentence::NoPeople {}),
+            Ok(people) => self.known.people = people,
+            Err(why) => self.known.problem = Some(server_fault(why, None)),
+        }
+    }
+
+    /// Ends the client, if there is one: it hangs up and says goodbye.
+    async fn let_go(&mut self) {
+        if let Some((client, _)) = self.running.take() {
+            client.shutdown().await;
+        }
+    }
+
+    // in a call
+
+    fn toggle_mute(&mut self) {
+        let call = self.known.snapshot.as_ref().and_then(|snapshot| snapshot.call.as_ref());
+        if let Some(call) = call {
+            let muted = !call.muted;
+            self.known.talking = false;
+            self.request(Request::Mute(muted));
+        }
+    }
+
+    /// Holding Space while muted speaks; letting it go is muted again.
+    fn talk(&mut self, held: bool) {
+        let call = self.known.snapshot.as_ref().and_then(|snapshot| snapshot.call.as_ref());
+        let muted = call.is_some_and(|call| call.muted);
+        if held && muted && !self.known.talking {
+            self.known.talking = true;
+            self.request(Request::Mute(false));
+        } else if !held && self.known.talking {
+            self.known.talking = false;
+            self.request(Request::Mute(true));
+        }
+    }
+
+    fn check(&mut self, on: bool) {
+        if on && !self.known.in_a_call() {
+            self.known.begin_check();
+            self.request(Request::ListDevices);
+        } else {
+            self.known.checking = false;
+        }
+        self.request(Request::Check(self.known.checking));
+    }
+
+    /// In a call the first wish to close the window is answered by saying what it would do.
+    fn keeps_open(&mut self) -> bool {
+        let keeps = self.known.in_a_call() && !self.close_warned;
+        if keeps {
+            self.close_warned = true;
+            self.known.remark = Some(Sentence::CloseEndsCall {});
+        }
+        keeps
+    }
+}
+
+/// The next update; never, while there is no client.
+async fn next(running: &mut Option<(Client, Updates)>) -> Option<Update> {
+    match running {
+        Some((_, updates)) => updates.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn chosen(pick: Pick) -> Option<DeviceChoice> {
+    match pick {
+        Pick::Default {} => Some(DeviceChoice::Default),
+        Pick::Named { name } => Some(DeviceChoice::Named(name)),
+        Pick::File {} => None,
+    }
+}
+
+fn bad_link(bad: BadLink) -> Sentence {
+    match bad {
+        BadLink::NotALink => Sentence::LinkNotALink {},
+        BadLink::NotBellwire => Sentence::LinkNotBellwire {},
+        BadLink::NoServer | BadLink::NoToken | BadLink::BadToken => Sentence::LinkIncomplete {},
+        BadLink::BadServer => Sentence::LinkBadServer {},
+    }
+}
+
+impl From<Because> for bellwire_client::Because {
+    fn from(because: Because) -> Self {
+        match because {
+            Because::NotNow => Self::NotNow,
+            Because::InTwoMinutes => Self::InTwoMinutes,
+            Because::WrongTime => Self::WrongTime,
+            Because::Unwell => Self::Unwell,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is kept from one start to the next: this installation's id, the chosen devices, the processing. Never a token,
+//! a name or a link: nothing in the file is a secret.
+//!
+//! A file that cannot be read is put aside as `settings.bad.json` and replaced by defaults, so that the app starts.
+
+use bellwire_client::{DeviceChoice, DeviceId, Processing};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub device: DeviceId,
+    #[serde(default)]
+    pub input: DeviceChoice,
+    #[serde(default)]
+    pub output: DeviceChoice,
+    #[serde(default)]
+    pub processing: Processing,
+}
+
+/// Settings and where they are kept.
+#[derive(Debug)]
+pub struct SettingsFile {
+    path: PathBuf,
+    settings: Settings,
+}
+
+impl SettingsFile {
+    /// Reads `settings.json` in `dir`, or makes it. `fresh` gives the id of a new installation.
+    pub fn open(dir: &Path, fresh: impl FnOnce() -> DeviceId) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let path = dir.join("settings.json");
+        let read = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                tracing::warn!(%error, "the settings cannot be read; they begin anew");
+                let aside = fs::rename(&path, dir.join("settings.bad.json"));
+                if let Err(error) = aside {
+                    tracing::warn!(%error, "the unreadable settings cannot be put aside");
+                }
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(()),
+            Err(error) => return Err(error),
+        };
+        match read {
+            Ok(settings) => Ok(Self { path, settings }),
+            Err(()) => {
+                let settings = Settings {
+                    device: fresh(),
+                    input: DeviceChoice::Default,
+                    output: DeviceChoice::Default,
+                    processing: Processing::default(),
+                };
+                let file = Self { path, settings };
+                file.write()?;
+                Ok(file)
+            }
+        }
+    }
+
+    pub fn get(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Changes and keeps. A file that cannot be written is logged: the change holds for this run.
+    pub fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        let before = self.settings.clone();
+        change(&mut self.settings);
+        if before == self.settings {
+            return;
+        }
+        if let Err(error) = self.write() {
+            tracing::warn!(%error, "the settings cannot be kept");
+        }
+    }
+
+    /// The whole file or none of it: a new one is written beside it and takes its place.
+    fn write(&self) -> io::Result<()> {
+        let next = self.path.with_extension("json.next");
+        let mut file = fs::File::create(&next)?;
+        file.write_all(&serde_json::to_vec_pretty(&self.settings)?)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&next, &self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(dir: &Path, bits: u128) -> SettingsFile {
+        SettingsFile::open(dir, || DeviceId::from_bits(bits)).unwrap()
+    }
+
+    #[test]
+    fn the_device_id_and_choices_outlast_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = open(&dir.path().join("deep/er"), 7);
+        file.change(|settings| settings.input = DeviceChoice::Named("USB".into()));
+        file.change(|settings| settings.processing.gain_control = false);
+        let again = open(&dir.path().join("deep/er"), 8);
+        assert_eq!(again.get(), file.get());
+        assert_eq!(again.get().device, DeviceId::from_bits(7));
+        assert_eq!(again.get().input, DeviceChoice::Named("USB".into()));
+    }
+
+    #[test]
+    fn unreadable_settings_are_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        for bad in ["", "{", "[]", r#"{"device":"bad id"}"#, r#"{"device":"d1","token":"x"}"#] {
+            fs::write(dir.path().join("settings.json"), bad).unwrap();
+            assert_eq!(open(dir.path(), 9).get().device, DeviceId::from_bits(9), "{bad}");
+            assert_eq!(fs::read_to_string(dir.path().join("settings.bad.json")).unwrap(), bad);
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_beside_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), 1).change(|settings| settings.output = DeviceChoice::Named("X".into()));
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["settings.json"]);
+    }
+}

@@ -1,0 +1,239 @@
+//! The screens of a call.
+
+use super::{Shown, bare, button, gone_by, peer};
+use crate::known::seconds_down;
+use crate::quality::{Grade, Trouble};
+use crate::sentence::Sentence;
+use crate::view_model::*;
+use bellwire_client::{BookingView, CurrentCall, EndReason, Ending, Side, State, Stats};
+
+impl Shown<'_> {
+    pub(super) fn call(&self, call: &CurrentCall) -> View {
+        let booking = self.snapshot.bookings.iter().find(|booking| booking.booking == call.booking);
+        let name = call.peer.as_ref().or(booking.map(|booking| &booking.peer)).map(|peer| peer.name.as_str());
+        let peer = peer(name);
+        let topic = booking.map(|booking| booking.topic.clone()).unwrap_or_default();
+        let name = peer.name.clone();
+        match (&call.state, call.you) {
+            (State::Inviting, _) => calling(peer, topic, Sentence::CallingPeer { name }),
+            (State::Ringing, Side::Caller) => calling(peer, topic, Sentence::PeerRings { name }),
+            (State::Ringing, Side::Callee) => incoming(peer, topic, booking),
+            (State::Connecting, _) => {
+                let line = Sentence::CallConnecting { name };
+                let screen = Screen::Connecting(Connecting { peer, line: line.clone() });
+                bare(screen, Some(line), vec![hang_up()])
+            }
+            (State::Connected, _) => self.talk(call, peer, topic, booking, None),
+            (State::Reconnecting { .. }, _) => {
+                let lost_ms = call.reconnecting_ms.unwrap_or(0).saturating_add(gone_by(self.snapshot, self.now));
+                self.talk(call, peer, topic, booking, Some(seconds_down(lost_ms)))
+            }
+            (State::Elsewhere, _) => {
+                let line = Sentence::AnsweredElsewhere { name };
+                let screen = Screen::Elsewhere(Elsewhere { peer, line: line.clone() });
+                bare(screen, Some(line), vec![dismiss().primary(Color::Accent)])
+            }
+            (State::Ended { ending, confirmed: _ }, you) => self.ended(ending, you, peer, topic, call, booking),
+        }
+    }
+
+    fn talk(
+        &self,
+        call: &CurrentCall,
+        peer: Peer,
+        topic: String,
+        booking: Option<&BookingView>,
+        lost_s: Option<u32>,
+    ) -> View {
+        let name = || peer.name.clone();
+        let elapsed_ms = call.connected_ms.map_or(0, |ms| ms.saturating_add(gone_by(self.snapshot, self.now)));
+        let quality = &self.known.quality;
+        let grade = quality.grade().filter(|_| lost_s.is_none());
+        let trouble = quality.trouble().filter(|_| lost_s.is_none()).map(|trouble| match trouble {
+            Trouble::LossIn => Sentence::TroubleLossIn { name: name() },
+            Trouble::LossOut => Sentence::TroubleLossOut { name: name() },
+            Trouble::Delay => Sentence::TroubleDelay {},
+            Trouble::Jitter => Sentence::TroubleJitter { name: name() },
+        });
+        let lost = lost_s.map(|_| Sentence::SoundLost { name: name() });
+        let mute_line = match (call.muted, call.peer_muted) {
+            _ if self.known.talking => Some(Sentence::YouTalkWhileHeld {}),
+            (true, true) => Some(Sentence::BothMuted { name: name() }),
+            (true, false) => Some(Sentence::YouAreMuted {}),
+            (false, true) => Some(Sentence::PeerMuted { name: name() }),
+            (false, false) => None,
+        };
+        let mute = button(Press::Mute, Sentence::DoMute {});
+        // Held to speak is still muted: the button stays as it will be when Space is let go.
+        let mute = Action { pressed: Some(call.muted || self.known.talking), ..mute };
+        let announce = lost.clone().or(trouble.clone()).unwrap_or_else(|| Sentence::InCallWith { name: name() });
+        let talk = Talk {
+            topic,
+            elapsed_s: seconds_down(elapsed_ms),
+            remaining: booking.map(|booking| self.remaining(booking)),
+            muted: call.muted,
+            mute_line,
+            lost_s,
+            lost,
+            quality: grade.map(grade_words),
+            mood: match grade {
+                None | Some(Grade::Excellent | Grade::Good) => Mood::Calm,
+                Some(Grade::Fair) => Mood::Warning,
+                Some(Grade::Poor) => Mood::Bad,
+            },
+            trouble,
+            figures: quality.newest().map(figures).unwrap_or_default(),
+            peer,
+        };
+        let screen = if lost_s.is_some() { Screen::Reconnecting(talk) } else { Screen::InCall(talk) };
+        View { sound: Some(self.sound()), ..bare(screen, Some(announce), vec![mute, hang_up()]) }
+    }
+
+    fn remaining(&self, booking: &BookingView) -> Sentence {
+        let now = self.server_now();
+        let end = booking.starts_at.plus(booking.length_ms);
+        if now < end {
+            Sentence::RemainingTime { seconds: seconds_down(end.since(now)) }
+        } else {
+            Sentence::OverTime { seconds: seconds_down(now.since(end)) }
+        }
+    }
+
+    fn ended(
+        &self,
+        ending: &Ending,
+        you: Side,
+        peer: Peer,
+        topic: String,
+        call: &CurrentCall,
+        booking: Option<&BookingView>,
+    ) -> View {
+        let reason = reason(ending, you, peer.name.clone());
+        let connected = call.connected_ms.is_some() || ending.duration_ms > 0;
+        let quality = self.known.quality.overall().filter(|_| connected).map(|grade| match grade {
+            Grade::Excellent | Grade::Good => Sentence::CallQualityGood {},
+            Grade::Fair => Sentence::CallQualityFair {},
+            Grade::Poor => Sentence::CallQualityPoor {},
+        });
+        let again = booking.is_some_and(|booking| self.is_open(booking));
+        let actions = if again {
+            let again = button(Press::CallAgain, Sentence::DoCallAgain {}).of_booking(&call.booking);
+            vec![dismiss(), again.primary(Color::Accent).enabled(self.linked())]
+        } else {
+            vec![dismiss().primary(Color::Accent)]
+        };
+        let ended = Ended {
+            peer,
+            topic,
+            reason: reason.clone(),
+            code: code(ending.reason).to_owned(),
+            duration_s: connected.then(|| seconds_down(ending.duration_ms)),
+            quality,
+        };
+        bare(Screen::Ended(ended), Some(reason), actions)
+    }
+}
+
+fn hang_up() -> Action {
+    button(Press::HangUp, Sentence::DoHangUp {}).primary(Color::Red)
+}
+
+fn dismiss() -> Action {
+    button(Press::Dismiss, Sentence::DoDismiss {})
+}
+
+fn calling(peer: Peer, topic: String, line: Sentence) -> View {
+    let cancel = button(Press::Cancel, Sentence::DoCancel {}).primary(Color::Red);
+    let screen = Screen::Calling(Calling { peer, topic, line: line.clone() });
+    bare(screen, Some(line), vec![cancel])
+}
+
+fn incoming(peer: Peer, topic: String, booking: Option<&BookingView>) -> View {
+    let reasons = [
+        (Because::InTwoMinutes, Sentence::ReasonInTwoMinutes {}),
+        (Because::WrongTime, Sentence::ReasonWrongTime {}),
+        (Because::Unwell, Sentence::ReasonUnwell {}),
+    ];
+    let announce = Sentence::CallFrom { name: peer.name.clone() };
+    let screen = Screen::Incoming(Incoming {
+        peer,
+        topic,
+        starts_at: booking.map(|booking| booking.starts_at.0),
+        reasons: reasons.into_iter().map(|(because, text)| Reason { because, text }).collect(),
+    });
+    let accept = button(Press::Accept, Sentence::DoAccept {}).primary(Color::Green);
+    let decline = button(Press::Decline, Sentence::DoDecline {}).colored(Color::Red);
+    bare(screen, Some(announce), vec![decline, accept])
+}
+
+fn grade_words(grade: Grade) -> Sentence {
+    match grade {
+        Grade::Excellent => Sentence::QualityExcellent {},
+        Grade::Good => Sentence::QualityGood {},
+        Grade::Fair => Sentence::QualityFair {},
+        Grade::Poor => Sentence::QualityPoor {},
+    }
+}
+
+fn reason(ending: &Ending, you: Side, name: String) -> Sentence {
+    use bellwire_client::Because;
+    match (ending.reason, you) {
+        (EndReason::HungUp, _) => match ending.by {
+            Some(by) if by == you => Sentence::EndedByYou {},
+            Some(_) => Sentence::EndedByPeer { name },
+            None => Sentence::EndedHungUp {},
+        },
+        (EndReason::Cancelled, Side::Caller) => Sentence::EndedCancelledByYou {},
+        (EndReason::Cancelled, Side::Callee) => Sentence::EndedCancelledByPeer { name },
+        (EndReason::Declined, Side::Callee) => Sentence::EndedDeclinedByYou {},
+        (EndReason::Declined, Side::Caller) => match ending.because {
+            None | Some(Because::NotNow) => Sentence::EndedDeclined { name },
+            Some(Because::InTwoMinutes) => Sentence::EndedDeclinedInTwoMinutes { name },
+            Some(Because::WrongTime) => Sentence::EndedDeclinedWrongTime { name },
+            Some(Because::Unwell) => Sentence::EndedDeclinedUnwell { name },
+        },
+        (EndReason::NoAnswer, Side::Caller) => Sentence::EndedNoAnswer { name },
+        (EndReason::NoAnswer, Side::Callee) => Sentence::EndedMissed { name },
+        (EndReason::Busy, Side::Caller) => Sentence::EndedBusy { name },
+        (EndReason::Busy, Side::Callee) => Sentence::EndedWhileYouWereBusy { name },
+        (EndReason::MediaFailed, _) => Sentence::EndedMediaFailed {},
+        (EndReason::MediaLost, _) => Sentence::EndedMediaLost {},
+        (EndReason::BookingCancelled, _) => Sentence::EndedBookingCancelled {},
+    }
+}
+
+/// As it travels on the wire.
+fn code(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::HungUp => "hung_up",
+        EndReason::Cancelled => "cancelled",
+        EndReason::Declined => "declined",
+        EndReason::NoAnswer => "no_answer",
+        EndReason::Busy => "busy",
+        EndReason::MediaFailed => "media_failed",
+        EndReason::MediaLost => "media_lost",
+        EndReason::BookingCancelled => "booking_cancelled",
+    }
+}
+
+/// The details panel. What could not be measured yet is left out.
+fn figures(stats: &Stats) -> Vec<Figure> {
+    let ms = |value: f32| format!("{value:.0} ms");
+    let share = |value: f32| format!("{:.1} %", value * 100.0);
+    let rate = |value: u32| format!("{:.0} kbit/s", f64::from(value) / 1000.0);
+    let path = stats.local_candidate.as_ref().zip(stats.remote_candidate.as_ref());
+    let lines = [
+        (Sentence::FigureRoundTrip {}, stats.round_trip_ms.map(ms)),
+        (Sentence::FigureLossIn {}, Some(share(stats.loss_in))),
+        (Sentence::FigureLossOut {}, stats.loss_out.map(share)),
+        (Sentence::FigureJitterIn {}, Some(ms(stats.jitter_in_ms))),
+        (Sentence::FigureJitterOut {}, stats.jitter_out_ms.map(ms)),
+        (Sentence::FigureConcealed {}, Some(share(stats.concealed))),
+        (Sentence::FigureBuffer {}, Some(ms(stats.buffer_ms))),
+        (Sentence::FigureBitrateIn {}, Some(rate(stats.bitrate_in))),
+        (Sentence::FigureBitrateOut {}, Some(rate(stats.bitrate_out))),
+        (Sentence::FigureMos {}, stats.mos.map(|mos| format!("{mos:.1}"))),
+        (Sentence::FigurePath {}, path.map(|(local, remote)| format!("{local} \u{2013} {remote}"))),
+    ];
+    lines.into_iter().filter_map(|(label, value)| value.map(|value| Figure { label, value })).collect()
+}

@@ -1,0 +1,171 @@
+//! The bookings, and the calls there were.
+
+use super::{Shown, bare, button, peer};
+use crate::known::{is_missed, seconds_down, seconds_up};
+use crate::sentence::Sentence;
+use crate::view_model::*;
+use bellwire_client::{BookingState, BookingView, CallRecord, EndReason, Presence as There, Role, Side, UnixMs};
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// Where a booking's join window stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Window {
+    Cancelled,
+    Opens { in_ms: u64 },
+    Open,
+    Over,
+}
+
+impl Shown<'_> {
+    pub(super) fn home(&self) -> View {
+        let next = self.next_booking();
+        let others =
+            self.snapshot.bookings.iter().filter(|booking| next.is_none_or(|next| next.booking != booking.booking));
+        let mut later: Vec<&BookingView> = others.collect();
+        later.sort_by_key(|booking| (booking.starts_at, booking.booking.clone()));
+        let check = button(Press::Check, Sentence::DoCheck {});
+        let actions = match next.filter(|next| self.window(next) == Window::Open) {
+            Some(next) => {
+                let name = peer(Some(&next.peer.name)).name;
+                let call = button(Press::Call, Sentence::DoCall { name }).of_booking(&next.booking);
+                vec![check, call.primary(Color::Accent).enabled(self.linked())]
+            }
+            None => vec![check.primary(Color::Accent)],
+        };
+        let home = Home {
+            next: next.map(|booking| Card { call: false, ..self.card(booking) }),
+            empty: (next.is_none() && self.snapshot.bookings_known).then_some(Sentence::NoBookings {}),
+            later: later.into_iter().map(|booking| self.card(booking)).collect(),
+            history: self.known.history.iter().map(past).collect(),
+            more_history: self.known.more_history,
+        };
+        bare(Screen::Home(home), None, actions)
+    }
+
+    /// The booking whose time it is; else the soonest that begins; else one that is past its end but open; else any.
+    fn next_booking(&self) -> Option<&BookingView> {
+        let now = self.server_now();
+        let rank = |booking: &&BookingView| {
+            let end = booking.starts_at.plus(booking.length_ms);
+            match self.window(booking) {
+                Window::Open if (booking.starts_at..end).contains(&now) => (0, booking.starts_at.0),
+                Window::Open if now < booking.starts_at => (1, booking.starts_at.0),
+                Window::Open => (2, booking.starts_at.0),
+                Window::Opens { .. } => (3, booking.starts_at.0),
+                Window::Cancelled if now < booking.closes_at => (4, booking.starts_at.0),
+                Window::Cancelled | Window::Over => (5, u64::MAX - booking.starts_at.0),
+            }
+        };
+        self.snapshot.bookings.iter().min_by_key(rank)
+    }
+
+    fn window(&self, booking: &BookingView) -> Window {
+        let now = self.server_now();
+        match booking.state {
+            BookingState::Cancelled => Window::Cancelled,
+            BookingState::Scheduled
+            | BookingState::Done
+            | BookingState::NoShowClient
+            | BookingState::NoShowProvider => {
+                if now < booking.opens_at {
+                    Window::Opens { in_ms: booking.opens_at.since(now) }
+                } else if now < booking.closes_at {
+                    Window::Open
+                } else {
+                    Window::Over
+                }
+            }
+        }
+    }
+
+    /// Whether this booking could be called now.
+    pub(super) fn is_open(&self, booking: &BookingView) -> bool {
+        self.window(booking) == Window::Open
+    }
+
+    fn card(&self, booking: &BookingView) -> Card {
+        let peer = peer(Some(&booking.peer.name));
+        let window = self.window(booking);
+        let near = match window {
+            Window::Open => true,
+            Window::Opens { in_ms } => in_ms <= HOUR_MS,
+            Window::Cancelled | Window::Over => false,
+        };
+        Card {
+            booking: booking.booking.to_string(),
+            topic: booking.topic.clone(),
+            starts_at: booking.starts_at.0,
+            ends_at: booking.starts_at.plus(booking.length_ms).0,
+            window: window_words(window, booking, &peer.name),
+            open: window == Window::Open,
+            presence: near.then(|| presence(&booking.presence, &peer.name)),
+            call: window == Window::Open && self.linked(),
+            peer,
+        }
+    }
+}
+
+fn window_words(window: Window, booking: &BookingView, name: &str) -> Sentence {
+    let name = name.to_owned();
+    match window {
+        Window::Cancelled => Sentence::BookingCancelled { name },
+        // Whole minutes while it is far, so that the view does not change each second.
+        Window::Opens { in_ms } if in_ms <= HOUR_MS => Sentence::WindowOpensIn { seconds: seconds_up(in_ms) },
+        Window::Opens { in_ms } if in_ms <= 24 * HOUR_MS => {
+            Sentence::WindowOpensIn { seconds: seconds_up(in_ms).div_ceil(60) * 60 }
+        }
+        Window::Opens { .. } => Sentence::WindowOpensAt { at: booking.opens_at.0 },
+        Window::Open => Sentence::WindowOpenUntil { at: booking.closes_at.0 },
+        Window::Over => match (booking.state, booking.you) {
+            (BookingState::Scheduled | BookingState::Cancelled, _) => Sentence::WindowOver { name },
+            (BookingState::Done, _) => Sentence::BookingDone {},
+            (BookingState::NoShowClient, Role::Client) | (BookingState::NoShowProvider, Role::Provider) => {
+                Sentence::BookingMissedByYou {}
+            }
+            (BookingState::NoShowClient, Role::Provider) | (BookingState::NoShowProvider, Role::Client) => {
+                Sentence::BookingMissedByPeer { name }
+            }
+        },
+    }
+}
+
+fn presence(there: &There, name: &str) -> Presence {
+    let name = name.to_owned();
+    match there {
+        There::Online {} => Presence { here: true, text: Sentence::PeerHere { name } },
+        There::InAnotherCall {} => Presence { here: false, text: Sentence::PeerInAnotherCall { name } },
+        There::Away { since: Some(UnixMs(at)) } => {
+            Presence { here: false, text: Sentence::PeerAwaySince { name, at: *at } }
+        }
+        There::Away { since: None } => Presence { here: false, text: Sentence::PeerAway { name } },
+    }
+}
+
+fn past(record: &CallRecord) -> Past {
+    let connected = record.connected_at.is_some();
+    let reason = record.ending.reason;
+    let missed = record.you == Side::Callee && !connected && is_missed(reason);
+    let what = match (record.you, reason) {
+        _ if missed => Sentence::PastMissed {},
+        (Side::Caller, _) if connected => Sentence::PastYouCalled {},
+        (Side::Callee, _) if connected => Sentence::PastCalledYou {},
+        (_, EndReason::MediaFailed | EndReason::MediaLost) => Sentence::PastFailed {},
+        (Side::Caller, EndReason::NoAnswer) => Sentence::PastNoAnswer {},
+        (Side::Caller, EndReason::Busy) => Sentence::PastBusy {},
+        (Side::Caller, EndReason::Declined) => Sentence::PastDeclinedByPeer {},
+        (Side::Callee, EndReason::Declined) => Sentence::PastDeclinedByYou {},
+        (Side::Caller, EndReason::Cancelled) => Sentence::PastCancelled {},
+        (Side::Caller, EndReason::HungUp | EndReason::BookingCancelled) => Sentence::PastYouCalled {},
+        (Side::Callee, _) => Sentence::PastCalledYou {},
+    };
+    Past {
+        call: record.call.to_string(),
+        peer: peer(Some(&record.peer.name)),
+        topic: record.topic.clone(),
+        at: record.invited_at.0,
+        what,
+        missed,
+        duration_s: connected.then(|| seconds_down(record.ending.duration_ms)),
+    }
+}

@@ -1,0 +1,821 @@
+//! Each state of the app, and what the page then shows: an outline that a person can read. The whole views are kept in
+//! `src-tauri/preview/views.json`, from which the screens can be looked at without the app.
+
+use super::*;
+use crate::generated;
+use crate::known::Follow;
+use bellwire_client::{
+    Because, BookingId, BookingState, BookingView, CallId, CallRecord, CurrentCall, DevPerson, DeviceChoice,
+    DeviceFault, DeviceInfo, DeviceKind, DeviceState, EndReason, Ending, ErrorCode, Handle, LinkFault, Monotonic,
+    Presence as There, Processing, Side, Stats, Stop, Token, Update, UserId, You as Me,
+};
+use std::time::{Duration, Instant};
+
+const MINUTE: u64 = 60_000;
+/// The moment of all tests by the server's clock: the local one is two minutes behind.
+const NOON: u64 = 1_767_268_800_000;
+const LONG: &str = "Maximiliana-Theodora von und zu Hohenstein-Waldeckersberg III";
+
+fn outline(view: &View) -> String {
+    let mut lines = Vec::new();
+    let value = serde_json::to_value(&view.screen).unwrap();
+    let screen = value["name"].as_str().unwrap().to_owned();
+    lines.push(match serde_json::to_value(&view.screen).unwrap()["peer"]["name"].as_str() {
+        Some(name) => format!("{screen}: {name}"),
+        None => screen,
+    });
+    match &view.screen {
+        Screen::SignIn(now) => {
+            lines.extend(now.problem.as_ref().map(|problem| format!("problem {}", said(problem))));
+            lines.extend(now.people.iter().map(|person| format!("pick {} {}", person.name, said(&person.role))));
+            lines.extend(now.server.as_ref().map(|server| format!("server {server}")));
+        }
+        Screen::Home(now) => {
+            lines.extend(now.empty.as_ref().map(|empty| format!("empty {}", said(empty))));
+            lines.extend(now.next.as_ref().map(|next| format!("next {}", card(next))));
+            lines.extend(now.later.iter().map(|later| format!("later {}", card(later))));
+            lines.extend(now.history.iter().map(|past| {
+                let missed = if past.missed { " missed" } else { "" };
+                let length = past.duration_s.map(|s| format!(" {s} s")).unwrap_or_default();
+                format!("past {} {}{length}{missed}", past.peer.name, said(&past.what))
+            }));
+            lines.extend(now.more_history.then(|| "more".to_owned()));
+        }
+        Screen::Check(now) => {
+            lines.push(format!("verdict {}", said(&now.verdict)));
+            lines.push(format!("speaker {}", said(&now.speaker)));
+        }
+        Screen::Calling(now) => lines.push(said(&now.line)),
+        Screen::Incoming(now) => lines.extend(now.reasons.iter().map(|reason| said(&reason.text))),
+        Screen::Connecting(now) => lines.push(said(&now.line)),
+        Screen::InCall(now) | Screen::Reconnecting(now) => {
+            let remaining = now.remaining.as_ref().map(said).unwrap_or_default();
+            lines.push(format!("elapsed {} s, {remaining}", now.elapsed_s));
+            lines.extend(now.lost.as_ref().map(|lost| format!("{} {} s", said(lost), now.lost_s.unwrap())));
+            lines.extend(now.mute_line.as_ref().map(said));
+            lines.extend(now.quality.as_ref().map(said));
+            lines.extend(now.trouble.as_ref().map(said));
+        }
+        Screen::Elsewhere(now) => lines.push(said(&now.line)),
+        Screen::Ended(now) => {
+            lines.push(format!("{} ({})", said(&now.reason), now.code));
+            lines.extend(now.duration_s.map(|s| format!("duration {s} s")));
+            lines.extend(now.quality.as_ref().map(said));
+        }
+    }
+    lines.extend(view.notices.iter().map(|notice| format!("notice {}", said(&notice.text))));
+    lines.extend(view.announce.as_ref().map(|announce| format!("announce {}", said(announce))));
+    let buttons = view.actions.iter().map(|action| {
+        let press = serde_json::to_value(action.press).unwrap().as_str().unwrap().to_owned();
+        let primary = if action.primary { "*" } else { "" };
+        let pressed = if action.pressed == Some(true) { " pressed" } else { "" };
+        let disabled = if action.enabled { "" } else { " disabled" };
+        format!("{primary}{press}{pressed}{disabled}")
+    });
+    lines.push(format!("[{}]", buttons.collect::<Vec<_>>().join(", ")));
+    lines.join("\n")
+}
+
+fn said(sentence: &Sentence) -> String {
+    let value = serde_json::to_value(sentence).unwrap();
+    let fields = value.as_object().unwrap();
+    let of = fields.iter().filter(|(key, value)| *key != "id" && *key != "name" && !value.is_null());
+    let of: Vec<String> = of.map(|(key, value)| format!("{key} {value}")).collect();
+    let id = fields["id"].as_str().unwrap();
+    if of.is_empty() { id.to_owned() } else { format!("{id}({})", of.join(", ")) }
+}
+
+fn card(card: &Card) -> String {
+    let presence = card.presence.as_ref().map(|presence| format!(", {}", said(&presence.text))).unwrap_or_default();
+    let call = if card.call { ", call" } else { "" };
+    format!("{} {}{presence}{call}", card.peer.name, said(&card.window))
+}
+
+/// One test's world: signed in, one booking that is open, nothing else.
+struct World {
+    known: Known,
+    at: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let at = Instant::now();
+        let mut known = Known::default();
+        known.signing_in();
+        let mut world = Self { known, at };
+        let snapshot = world.fresh_snapshot();
+        world.known.take(Update::Snapshot(Box::new(snapshot)));
+        world
+    }
+
+    fn fresh_snapshot(&self) -> Snapshot {
+        Snapshot {
+            at: self.at,
+            link: Link::Up,
+            you: Some(Me { user: UserId::new("u1").unwrap(), name: "Dr. Jonas Weber".into() }),
+            bookings: vec![booking("b1", "Anna Meier", 0)],
+            bookings_known: true,
+            call: None,
+            server_time_offset_ms: i64::try_from(2 * MINUTE).unwrap(),
+            input: DeviceState::Closed,
+            output: DeviceState::Closed,
+            input_choice: DeviceChoice::Default,
+            output_choice: DeviceChoice::Default,
+            processing: Processing::default(),
+            checking: false,
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Snapshot)) -> Self {
+        let mut snapshot = self.known.snapshot.clone().unwrap();
+        change(&mut snapshot);
+        self.known.take(Update::Snapshot(Box::new(snapshot)));
+        self
+    }
+
+    fn then(mut self, change: impl FnOnce(&mut Known)) -> Self {
+        change(&mut self.known);
+        self
+    }
+
+    fn calling(self, state: State, you: Side) -> Self {
+        self.with(|snapshot| {
+            let connected = matches!(state, State::Connected | State::Reconnecting { .. });
+            snapshot.call = Some(CurrentCall {
+                call: Some(CallId::new("c1").unwrap()),
+                booking: BookingId::new("b1").unwrap(),
+                peer: Some(them("Anna Meier")),
+                you,
+                state: state.clone(),
+                muted: false,
+                peer_muted: false,
+                connected_ms: connected.then_some(61_500),
+                reconnecting_ms: matches!(state, State::Reconnecting { .. }).then_some(4_200),
+            });
+            if connected {
+                snapshot.input = open("Microphone");
+                snapshot.output = open("Speaker");
+            }
+        })
+    }
+
+    fn in_call(self) -> Self {
+        self.calling(State::Connected, Side::Caller)
+    }
+
+    fn ended(self, reason: EndReason, you: Side, by: Option<Side>, because: Option<Because>) -> Self {
+        let connected = matches!(reason, EndReason::HungUp | EndReason::MediaLost);
+        let duration_ms = if connected { 183_900 } else { 0 };
+        let ending = Ending { reason, by, because, duration_ms };
+        self.calling(State::Ended { ending, confirmed: true }, you)
+    }
+
+    fn mutes(self, muted: bool, peer_muted: bool) -> Self {
+        self.with(|snapshot| {
+            let call = snapshot.call.as_mut().unwrap();
+            (call.muted, call.peer_muted) = (muted, peer_muted);
+        })
+    }
+
+    /// The view `later` milliseconds after the snapshot, when the server says noon.
+    fn view_after(&self, later: u64) -> View {
+        let now = Now { at: self.at + Duration::from_millis(later), unix_ms: NOON - 2 * MINUTE + later };
+        show(&self.known, now)
+    }
+
+    #[track_caller]
+    fn shows(&self, expected: &str) {
+        let expected = expected.trim().lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        assert_eq!(outline(&self.view_after(0)), expected);
+    }
+}
+
+fn them(name: &str) -> bellwire_client::Peer {
+    bellwire_client::Peer { handle: Handle::new("h1").unwrap(), name: name.into(), role: Role::Client }
+}
+
+/// A booking of 50 minutes that begins `minutes` from noon.
+fn booking(id: &str, name: &str, minutes: i64) -> BookingView {
+    let starts_at = UnixMs(NOON.saturating_add_signed(minutes * 60_000));
+    BookingView {
+        booking: BookingId::new(id).unwrap(),
+        topic: "First consultation".into(),
+        starts_at,
+        length_ms: 50 * MINUTE,
+        opens_at: starts_at.minus(10 * MINUTE),
+        closes_at: starts_at.plus(65 * MINUTE),
+        state: BookingState::Scheduled,
+        you: Role::Provider,
+        peer: them(name),
+        presence: There::Online {},
+    }
+}
+
+fn open(name: &str) -> DeviceState {
+    DeviceState::Open { name: name.into(), fallback: false, silent: false }
+}
+
+fn record(id: &str, name: &str, you: Side, reason: EndReason, connected: bool) -> CallRecord {
+    let at = NOON - 90 * MINUTE;
+    CallRecord {
+        call: CallId::new(id).unwrap(),
+        booking: BookingId::new("b0").unwrap(),
+        topic: "First consultation".into(),
+        you,
+        peer: them(name),
+        invited_at: UnixMs(at),
+        connected_at: connected.then_some(UnixMs(at + 5_000)),
+        ended_at: UnixMs(at + 65_000),
+        ending: Ending { reason, by: None, because: None, duration_ms: if connected { 60_000 } else { 0 } },
+    }
+}
+
+fn second(mos: f32, loss_in: f32) -> Stats {
+    Stats {
+        mos: Some(mos),
+        loss_in,
+        loss_out: Some(0.0),
+        round_trip_ms: Some(34.0),
+        jitter_in_ms: 3.0,
+        buffer_ms: 62.0,
+        concealed: loss_in,
+        bitrate_in: 32_100,
+        bitrate_out: 31_800,
+        local_candidate: Some("host".into()),
+        remote_candidate: Some("host".into()),
+        ..Stats::default()
+    }
+}
+
+fn down(why: LinkFault) -> Link {
+    Link::Down { retry_in_ms: 4_000, why }
+}
+
+#[test]
+fn nobody_is_signed_in_at_first() {
+    let at = Instant::now();
+    let now = Now { at, unix_ms: NOON };
+    assert_eq!(outline(&show(&Known::default(), now)), "sign-in\n[*sign-in]");
+    let known = Known { problem: Some(Sentence::LinkIncomplete {}), ..Known::default() };
+    assert_eq!(outline(&show(&known, now)), "sign-in\nproblem link_incomplete\n[*sign-in]");
+}
+
+#[test]
+fn people_can_be_picked_in_development() {
+    let token = Token::new("t").unwrap();
+    let known = Known {
+        dev_server: Some("ws://h".into()),
+        people: vec![DevPerson { name: "Anna".into(), role: Role::Client, token }],
+        ..Known::default()
+    };
+    let view = show(&known, Now { at: Instant::now(), unix_ms: NOON });
+    assert_eq!(outline(&view), "sign-in\npick Anna role_client\nserver ws://h\n[*sign-in]");
+    assert!(!format!("{}", serde_json::to_value(&view).unwrap()).contains("\"t\""), "no token goes to the page");
+}
+
+#[test]
+fn signing_in_waits_for_the_server_and_says_why() {
+    let world = World::new().with(|snapshot| (snapshot.you, snapshot.link) = (None, Link::Connecting));
+    world.shows("sign-in\nannounce signing_in\n[*cancel-sign-in]");
+    let world = world.with(|snapshot| snapshot.link = down(LinkFault::Unreachable));
+    world.shows("sign-in\nproblem server_unreachable(retry_s 4)\nannounce signing_in\n[*cancel-sign-in]");
+    assert!(outline(&world.view_after(1_500)).contains("server_unreachable(retry_s 3)"));
+    assert!(outline(&world.view_after(9_000)).contains("server_unreachable(retry_s 0)"));
+    let world = world.with(|snapshot| snapshot.link = down(LinkFault::Tls));
+    world.shows("sign-in\nproblem server_certificate(retry_s 4)\nannounce signing_in\n[*cancel-sign-in]");
+}
+
+#[test]
+fn a_client_that_stopped_says_what_to_do() {
+    let cases = [
+        (Stop::TokenRefused { code: ErrorCode::TokenExpired }, "token_expired"),
+        (Stop::TokenRefused { code: ErrorCode::TokenNotYetValid }, "token_not_yet_valid"),
+        (Stop::TokenRefused { code: ErrorCode::Unauthenticated }, "token_refused"),
+        (Stop::Replaced, "replaced"),
+        (Stop::VersionUnsupported, "version_unsupported"),
+        (Stop::BadAddress, "link_bad_server"),
+    ];
+    for (stop, expected) in cases {
+        let mut world = World::new().in_call();
+        assert_eq!(world.known.take(Update::Stopped(stop)), Follow::LetGo);
+        world.shows(&format!("sign-in\nproblem {expected}\n[*sign-in]"));
+    }
+}
+
+#[test]
+fn home_shows_the_next_booking_and_when_it_opens() {
+    World::new().shows(
+        "home
+         next Anna Meier window_open_until(at 1767272700000), peer_here
+         [check, *call]",
+    );
+    let at = |minutes| World::new().with(|snapshot| snapshot.bookings = vec![booking("b1", "Anna Meier", minutes)]);
+    at(15).shows("home\nnext Anna Meier window_opens_in(seconds 300), peer_here\n[*check]");
+    assert!(outline(&at(15).view_after(1_000)).contains("window_opens_in(seconds 299)"));
+    assert!(outline(&at(15).view_after(5 * MINUTE)).contains("*call"), "it opens by itself");
+    at(200).shows("home\nnext Anna Meier window_opens_in(seconds 11400)\n[*check]");
+    at(3_000).shows("home\nnext Anna Meier window_opens_at(at 1767448200000)\n[*check]");
+    at(-70).shows("home\nnext Anna Meier window_over\n[*check]");
+}
+
+#[test]
+fn home_says_what_became_of_a_booking() {
+    let state = |state, minutes| {
+        World::new().with(|snapshot| {
+            snapshot.bookings = vec![BookingView { state, ..booking("b1", "Anna Meier", minutes) }];
+        })
+    };
+    state(BookingState::Cancelled, 0).shows("home\nnext Anna Meier booking_cancelled\n[*check]");
+    state(BookingState::Done, -70).shows("home\nnext Anna Meier booking_done\n[*check]");
+    state(BookingState::NoShowProvider, -70).shows("home\nnext Anna Meier booking_missed_by_you\n[*check]");
+    state(BookingState::NoShowClient, -70).shows("home\nnext Anna Meier booking_missed_by_peer\n[*check]");
+    World::new().with(|snapshot| snapshot.bookings.clear()).shows("home\nempty no_bookings\n[*check]");
+    let unknown = World::new().with(|snapshot| (snapshot.bookings, snapshot.bookings_known) = (Vec::new(), false));
+    unknown.shows("home\n[*check]");
+}
+
+#[test]
+fn of_several_bookings_the_one_whose_time_it_is_comes_first() {
+    let world = World::new().with(|snapshot| {
+        snapshot.bookings = vec![
+            booking("b4", "Tomorrow", 1_440),
+            booking("b1", "Before", -55),
+            booking("b3", "Cancelled", 20),
+            booking("b2", "Now", -5),
+        ];
+        snapshot.bookings[2].state = BookingState::Cancelled;
+    });
+    world.shows(
+        "home
+         next Now window_open_until(at 1767272400000), peer_here
+         later Before window_open_until(at 1767269400000), peer_here, call
+         later Cancelled booking_cancelled
+         later Tomorrow window_opens_in(seconds 85800)
+         [check, *call]",
+    );
+}
+
+#[test]
+fn home_says_whether_the_other_one_is_there() {
+    let with = |presence| {
+        let world = World::new().with(|snapshot| snapshot.bookings[0].presence = presence);
+        outline(&world.view_after(0)).lines().nth(1).unwrap().split(", ").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(with(There::Online {}), "peer_here");
+    assert_eq!(with(There::InAnotherCall {}), "peer_in_another_call");
+    assert_eq!(with(There::Away { since: None }), "peer_away");
+    assert_eq!(with(There::Away { since: Some(UnixMs(NOON)) }), "peer_away_since(at 1767268800000)");
+}
+
+#[test]
+fn the_history_tells_missed_calls_from_others() {
+    let world = World::new().then(|known| {
+        known.take(Update::History(vec![
+            record("c1", "Anna Meier", Side::Callee, EndReason::NoAnswer, false),
+            record("c2", "Anna Meier", Side::Callee, EndReason::Cancelled, false),
+            record("c3", "Anna Meier", Side::Callee, EndReason::HungUp, true),
+            record("c4", "Anna Meier", Side::Caller, EndReason::HungUp, true),
+            record("c5", "Anna Meier", Side::Caller, EndReason::NoAnswer, false),
+            record("c6", "Anna Meier", Side::Caller, EndReason::Declined, false),
+            record("c7", "Anna Meier", Side::Caller, EndReason::MediaFailed, false),
+        ]));
+    });
+    world.shows(
+        "home
+         next Anna Meier window_open_until(at 1767272700000), peer_here
+         past Anna Meier past_missed missed
+         past Anna Meier past_missed missed
+         past Anna Meier past_called_you 60 s
+         past Anna Meier past_you_called 60 s
+         past Anna Meier past_no_answer
+         past Anna Meier past_declined_by_peer
+         past Anna Meier past_failed
+         [check, *call]",
+    );
+}
+
+#[test]
+fn pages_of_the_history_join_without_doubles() {
+    let mut world = World::new();
+    let page = |from: u64, count: u64| {
+        let calls = (from..from + count).map(|at| {
+            let mut call = record(&format!("c{at}"), "Anna", Side::Caller, EndReason::HungUp, true);
+            call.ended_at = UnixMs(NOON - at);
+            call
+        });
+        Update::History(calls.collect())
+    };
+    world.known.take(page(10, 50));
+    assert!(world.known.more_history, "a full page is followed by another");
+    world.known.take(page(60, 7));
+    assert!(!world.known.more_history);
+    world.known.take(page(5, 50));
+    assert!(!world.known.more_history, "a refresh of the newest page says nothing about the oldest");
+    assert_eq!(world.known.history.len(), 62);
+    assert!(world.known.history.is_sorted_by_key(|call| u64::MAX - call.ended_at.0));
+}
+
+#[test]
+fn without_the_server_home_says_so_and_calls_wait() {
+    World::new().with(|snapshot| snapshot.link = down(LinkFault::Silent)).shows(
+        "home
+         next Anna Meier window_open_until(at 1767272700000), peer_here
+         notice server_silent(retry_s 4)
+         announce server_silent
+         [check, *call disabled]",
+    );
+}
+
+#[test]
+fn a_refusal_is_said_once() {
+    let cases = [
+        (ErrorCode::TooEarly, None, "refused_too_early"),
+        (ErrorCode::TooLate, None, "refused_too_late"),
+        (ErrorCode::BookingCancelled, None, "refused_booking_cancelled"),
+        (ErrorCode::NotFound, None, "refused_not_found"),
+        (ErrorCode::InAnotherCall, None, "refused_in_another_call"),
+        (ErrorCode::OnAnotherDevice, None, "refused_on_another_device"),
+        (ErrorCode::RateLimited, Some(2_500), "refused_rate_limited(retry_s 3)"),
+        (ErrorCode::Unavailable, None, "refused_unavailable"),
+        (ErrorCode::WrongState, None, "refused_out_of_date"),
+        (ErrorCode::Internal, None, "refused_fault"),
+    ];
+    for (code, retry_after_ms, expected) in cases {
+        let mut world = World::new();
+        world.known.take(Update::Refused { code, retry_after_ms });
+        let notice = outline(&world.view_after(0)).lines().nth(2).unwrap().to_owned();
+        assert_eq!(notice, format!("notice {expected}"));
+    }
+}
+
+#[test]
+fn the_check_has_one_verdict() {
+    let check = |input: DeviceState, output: DeviceState| {
+        World::new().then(Known::begin_check).with(|snapshot| (snapshot.input, snapshot.output) = (input, output))
+    };
+    let missing = |why| DeviceState::Missing { why };
+    let verdict = |input| outline(&check(input, open("S")).view_after(0)).lines().nth(1).unwrap().to_owned();
+    assert_eq!(verdict(DeviceState::Closed), "verdict check_listening");
+    assert_eq!(verdict(open("M")), "verdict check_listening");
+    assert_eq!(verdict(missing(DeviceFault::NoDevice)), "verdict check_no_microphone");
+    assert_eq!(verdict(missing(DeviceFault::PermissionRefused)), "verdict check_permission");
+    assert_eq!(verdict(missing(DeviceFault::InUse)), "verdict check_in_use");
+    assert_eq!(verdict(missing(DeviceFault::Other("EIO".into()))), r#"verdict check_fault(why "EIO")"#);
+    let silent = DeviceState::Open { name: "M".into(), fallback: false, silent: true };
+    assert_eq!(verdict(silent), "verdict check_silent");
+
+    let mut world = check(open("M"), missing(DeviceFault::NoDevice));
+    for _ in 0..2 {
+        world.known.take(Update::Level { input: 0.5, output: 0.0 });
+    }
+    assert!(outline(&world.view_after(0)).contains("check_listening"), "a knock is no speech");
+    world.known.take(Update::Level { input: 0.5, output: 0.0 });
+    world.shows(
+        "check
+         verdict check_heard
+         speaker speaker_none
+         announce check_heard
+         [test-sound, *check-done]",
+    );
+}
+
+#[test]
+fn a_ring_takes_the_place_of_a_check() {
+    let world = World::new().then(Known::begin_check).calling(State::Ringing, Side::Callee);
+    assert!(!world.known.checking);
+    assert!(outline(&world.view_after(0)).starts_with("incoming"));
+}
+
+#[test]
+fn calling_says_ringing_only_when_it_rings() {
+    let world = World::new().calling(State::Inviting, Side::Caller);
+    world.shows("calling: Anna Meier\ncalling_peer\nannounce calling_peer\n[*cancel]");
+    let world = world.calling(State::Ringing, Side::Caller);
+    world.shows("calling: Anna Meier\npeer_rings\nannounce peer_rings\n[*cancel]");
+}
+
+#[test]
+fn an_incoming_call_can_be_accepted_or_declined_with_a_reason() {
+    World::new().calling(State::Ringing, Side::Callee).shows(
+        "incoming: Anna Meier
+         reason_in_two_minutes
+         reason_wrong_time
+         reason_unwell
+         announce call_from
+         [decline, *accept]",
+    );
+}
+
+#[test]
+fn connecting_claims_nothing_yet() {
+    let world = World::new().calling(State::Connecting, Side::Callee);
+    world.shows("connecting: Anna Meier\ncall_connecting\nannounce call_connecting\n[*hang-up]");
+}
+
+#[test]
+fn a_call_shows_its_times_and_nothing_else_while_all_is_well() {
+    let world = World::new().in_call();
+    world.shows(
+        "in-call: Anna Meier
+         elapsed 61 s, remaining_time(seconds 3000)
+         announce in_call_with
+         [mute, *hang-up]",
+    );
+    assert!(outline(&world.view_after(2_600)).contains("elapsed 64 s, remaining_time(seconds 2997)"));
+    assert!(outline(&world.view_after(52 * MINUTE)).contains("over_time(seconds 120)"));
+}
+
+#[test]
+fn a_call_says_who_is_muted() {
+    let line = |muted, peer_muted, talking| {
+        let world = World::new().in_call().mutes(muted, peer_muted).then(|known| known.talking = talking);
+        let outline = outline(&world.view_after(0));
+        (outline.lines().nth(2).unwrap().to_owned(), outline.contains("mute pressed"))
+    };
+    assert_eq!(line(true, false, false), ("you_are_muted".into(), true));
+    assert_eq!(line(false, true, false), ("peer_muted".into(), false));
+    assert_eq!(line(true, true, false), ("both_muted".into(), true));
+    assert_eq!(line(false, false, true), ("you_talk_while_held".into(), true));
+}
+
+#[test]
+fn trouble_names_its_side() {
+    let mut world = World::new().in_call();
+    for _ in 0..7 {
+        world.known.take(Update::Stats(Box::new(second(3.3, 0.08))));
+    }
+    world.shows(
+        "in-call: Anna Meier
+         elapsed 61 s, remaining_time(seconds 3000)
+         quality_fair
+         trouble_loss_in
+         announce trouble_loss_in
+         [mute, *hang-up]",
+    );
+}
+
+#[test]
+fn lost_sound_and_a_lost_server_are_two_things() {
+    let since = Monotonic(0);
+    let world = World::new().in_call().with(|snapshot| snapshot.link = down(LinkFault::Closed));
+    world.shows(
+        "in-call: Anna Meier
+         elapsed 61 s, remaining_time(seconds 3000)
+         notice server_lost_in_call
+         announce server_lost_in_call
+         [mute, *hang-up]",
+    );
+    let world = World::new().calling(State::Reconnecting { since }, Side::Caller);
+    world.shows(
+        "reconnecting: Anna Meier
+         elapsed 61 s, remaining_time(seconds 3000)
+         sound_lost 4 s
+         announce sound_lost
+         [mute, *hang-up]",
+    );
+    assert!(outline(&world.view_after(1_000)).contains("sound_lost 5 s"));
+    let world = world.with(|snapshot| snapshot.link = down(LinkFault::Closed));
+    assert!(outline(&world.view_after(0)).contains("notice server_lost_before_call"));
+}
+
+#[test]
+fn faults_of_devices_are_said_in_a_call() {
+    let notice = |input: DeviceState| {
+        let world = World::new().in_call().with(|snapshot| snapshot.input = input);
+        let outline = outline(&world.view_after(0));
+        outline.lines().find_map(|line| line.strip_prefix("notice ")).map(ToOwned::to_owned)
+    };
+    let missing = |why| DeviceState::Missing { why };
+    assert_eq!(notice(open("M")), None);
+    assert_eq!(notice(missing(DeviceFault::NoDevice)).as_deref(), Some("microphone_unplugged"));
+    assert_eq!(notice(missing(DeviceFault::PermissionRefused)).as_deref(), Some("microphone_permission"));
+    assert_eq!(notice(missing(DeviceFault::InUse)).as_deref(), Some("microphone_in_use"));
+    let fallback = DeviceState::Open { name: "Built-in".into(), fallback: true, silent: false };
+    assert_eq!(notice(fallback).as_deref(), Some(r#"microphone_fallback(device "Built-in")"#));
+    let silent = DeviceState::Open { name: "M".into(), fallback: false, silent: true };
+    assert_eq!(notice(silent.clone()).as_deref(), Some("microphone_silent"));
+
+    let muted = World::new().in_call().mutes(true, false).with(|snapshot| snapshot.input = silent);
+    assert!(!outline(&muted.view_after(0)).contains("microphone_silent"), "a muted microphone is silent by itself");
+    let never = World::new()
+        .with(|snapshot| snapshot.input = missing(DeviceFault::NoDevice))
+        .calling(State::Connecting, Side::Caller);
+    assert!(outline(&never.view_after(0)).contains("notice microphone_missing"));
+    let deaf = World::new().in_call().with(|snapshot| snapshot.output = missing(DeviceFault::NoDevice));
+    assert!(outline(&deaf.view_after(0)).contains("notice speaker_missing"));
+}
+
+#[test]
+fn each_ending_is_told_to_each_side_in_words() {
+    use Side::{Callee, Caller};
+    let said = |reason, you, by, because| {
+        let view = World::new().ended(reason, you, by, because).view_after(0);
+        outline(&view).lines().nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(said(EndReason::HungUp, Caller, Some(Caller), None), "ended_by_you");
+    assert_eq!(said(EndReason::HungUp, Callee, Some(Caller), None), "ended_by_peer");
+    assert_eq!(said(EndReason::HungUp, Callee, None, None), "ended_hung_up");
+    assert_eq!(said(EndReason::Cancelled, Caller, Some(Caller), None), "ended_cancelled_by_you");
+    assert_eq!(said(EndReason::Cancelled, Callee, Some(Caller), None), "ended_cancelled_by_peer");
+    assert_eq!(said(EndReason::Declined, Callee, Some(Callee), None), "ended_declined_by_you");
+    assert_eq!(said(EndReason::Declined, Caller, Some(Callee), None), "ended_declined");
+    assert_eq!(
+        said(EndReason::Declined, Caller, Some(Callee), Some(Because::InTwoMinutes)),
+        "ended_declined_in_two_minutes"
+    );
+    assert_eq!(said(EndReason::Declined, Caller, Some(Callee), Some(Because::WrongTime)), "ended_declined_wrong_time");
+    assert_eq!(said(EndReason::Declined, Caller, Some(Callee), Some(Because::Unwell)), "ended_declined_unwell");
+    assert_eq!(said(EndReason::NoAnswer, Caller, None, None), "ended_no_answer");
+    assert_eq!(said(EndReason::NoAnswer, Callee, None, None), "ended_missed");
+    assert_eq!(said(EndReason::Busy, Caller, None, None), "ended_busy");
+    assert_eq!(said(EndReason::Busy, Callee, None, None), "ended_while_you_were_busy");
+    assert_eq!(said(EndReason::MediaFailed, Caller, None, None), "ended_media_failed");
+    assert_eq!(said(EndReason::MediaLost, Callee, None, None), "ended_media_lost");
+    assert_eq!(said(EndReason::BookingCancelled, Caller, None, None), "ended_booking_cancelled");
+}
+
+#[test]
+fn after_a_call_one_can_call_again_while_the_window_is_open() {
+    let world = World::new().in_call().then(|known| {
+        known.take(Update::Stats(Box::new(second(4.3, 0.0))));
+    });
+    let world = world.ended(EndReason::HungUp, Side::Caller, Some(Side::Callee), None);
+    world.shows(
+        "ended: Anna Meier
+         ended_by_peer (hung_up)
+         duration 183 s
+         call_quality_good
+         announce ended_by_peer
+         [dismiss, *call-again]",
+    );
+    assert!(outline(&world.view_after(65 * MINUTE)).ends_with("[*dismiss]"), "the window is over");
+}
+
+#[test]
+fn a_call_taken_on_another_device_says_so() {
+    let world = World::new().calling(State::Elsewhere, Side::Callee);
+    world.shows("elsewhere: Anna Meier\nanswered_elsewhere\nannounce answered_elsewhere\n[*dismiss]");
+}
+
+#[test]
+fn the_history_is_fetched_when_it_may_have_grown() {
+    let mut world = World::new();
+    let mut take = |change: &dyn Fn(&mut Snapshot)| {
+        let mut snapshot = world.known.snapshot.clone().unwrap();
+        change(&mut snapshot);
+        world.known.take(Update::Snapshot(Box::new(snapshot)))
+    };
+    let call = World::new().in_call().known.snapshot.unwrap().call;
+    let over = World::new().ended(EndReason::HungUp, Side::Caller, None, None).known.snapshot.unwrap().call;
+    assert_eq!(take(&|snapshot| snapshot.you = None), Follow::Nothing);
+    assert_eq!(take(&|snapshot| snapshot.you = World::new().known.snapshot.unwrap().you), Follow::FetchHistory);
+    assert_eq!(take(&|snapshot| snapshot.call = call.clone()), Follow::Nothing);
+    assert_eq!(take(&|snapshot| snapshot.call = over.clone()), Follow::FetchHistory);
+    assert_eq!(take(&|snapshot| snapshot.call = None), Follow::FetchHistory);
+    assert_eq!(take(&|_| {}), Follow::Nothing);
+}
+
+#[test]
+fn names_cannot_turn_the_text_around() {
+    let cases = [
+        ("Anna Meier", "Anna Meier", "AM"),
+        ("  Anna\tMaria \n Meier ", "Anna Maria Meier", "AM"),
+        ("anna", "anna", "A"),
+        ("\u{202e}evil\u{202c} Bob\u{2066}", "evil Bob", "EB"),
+        ("<b>Bold & Co</b>", "<b>Bold & Co</b>", "BC"),
+        ("محمد علي", "محمد علي", "مع"),
+        ("", "", ""),
+        ("\u{1}!", "!", ""),
+    ];
+    for (name, text, letters) in cases {
+        let shown = peer(Some(name));
+        assert_eq!((shown.name.as_str(), shown.initials.as_str()), (text, letters), "{name:?}");
+    }
+}
+
+#[test]
+fn devices_are_offered_with_the_one_that_is_chosen() {
+    let device = |name: &str, kind| DeviceInfo { name: name.into(), kind, is_default: false };
+    let listed = vec![
+        device("Built-in", DeviceKind::Input),
+        device("USB", DeviceKind::Input),
+        device("Loud", DeviceKind::Output),
+    ];
+    let inputs = |choice: DeviceChoice| {
+        let world = World::new().in_call().then(|known| known.devices = Some(Ok(listed.clone())));
+        let world = world.with(|snapshot| snapshot.input_choice = choice);
+        let options = world.view_after(0).sound.unwrap().inputs;
+        let words =
+            options.iter().map(|option| format!("{}{}", if option.chosen { "*" } else { "" }, said(&option.label)));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let named = |name: &str| format!("device_named(device {name:?})");
+    let (built_in, usb) = (named("Built-in"), named("USB"));
+    assert_eq!(inputs(DeviceChoice::Default), format!("*device_default {built_in} {usb}"));
+    assert_eq!(inputs(DeviceChoice::Named("USB".into())), format!("device_default {built_in} *{usb}"));
+    let gone = format!("device_default {built_in} {usb} *{}", named("Gone"));
+    assert_eq!(inputs(DeviceChoice::Named("Gone".into())), gone);
+    assert_eq!(inputs(DeviceChoice::Wav("a.wav".into())), format!("device_default {built_in} {usb} *device_file"));
+}
+
+/// What can be looked at without the app; see `src-tauri/preview/README.md`.
+#[test]
+fn the_views_for_looking_at_are_those_the_app_makes() {
+    let talk = || {
+        World::new().in_call().then(|known| {
+            for _ in 0..3 {
+                known.take(Update::Stats(Box::new(second(4.3, 0.002))));
+            }
+        })
+    };
+    let history = |known: &mut Known| {
+        let hours = |call: CallRecord, hours: u64| CallRecord {
+            invited_at: UnixMs(call.invited_at.0 - hours * 60 * MINUTE),
+            ended_at: UnixMs(call.ended_at.0 - hours * 60 * MINUTE),
+            ..call
+        };
+        known.take(Update::History(vec![
+            record("c1", "Anna Meier", Side::Callee, EndReason::NoAnswer, false),
+            hours(record("c2", "محمد علي", Side::Caller, EndReason::HungUp, true), 20),
+            hours(record("c3", "<b>Bold & Co</b>", Side::Caller, EndReason::NoAnswer, false), 90),
+            hours(record("c4", LONG, Side::Callee, EndReason::HungUp, true), 200),
+        ]));
+    };
+    let long = |snapshot: &mut Snapshot| {
+        snapshot.you.as_mut().unwrap().name = LONG.into();
+        snapshot.bookings = vec![booking("b1", LONG, 0), booking("b2", "שרה כהן", 4_000)];
+        snapshot.bookings[0].topic = "A topic of some length that needs more than one line in a narrow window".into();
+    };
+    let now = Now { at: Instant::now(), unix_ms: NOON };
+    let signed_out = |known: Known| show(&known, now);
+    let person = |name: &str, role| DevPerson { name: name.into(), role, token: Token::new("t").unwrap() };
+    let since = Monotonic(0);
+    let views = [
+        ("sign-in", signed_out(Known::default())),
+        ("sign-in-wrong-link", signed_out(Known { problem: Some(Sentence::LinkIncomplete {}), ..Known::default() })),
+        (
+            "sign-in-development",
+            signed_out(Known {
+                dev_server: Some("ws://127.0.0.1:8080".into()),
+                people: vec![person("Anna Meier", Role::Client), person(LONG, Role::Provider)],
+                ..Known::default()
+            }),
+        ),
+        (
+            "sign-in-unreachable",
+            World::new().with(|s| (s.you, s.link) = (None, down(LinkFault::Unreachable))).view_after(0),
+        ),
+        ("home-open", World::new().then(history).view_after(0)),
+        ("home-early", World::new().with(|s| s.bookings[0] = booking("b1", "Anna Meier", 15)).view_after(0)),
+        ("home-cancelled", World::new().with(|s| s.bookings[0].state = BookingState::Cancelled).view_after(0)),
+        ("home-over", World::new().with(|s| s.bookings[0] = booking("b1", "Anna Meier", -70)).view_after(0)),
+        ("home-empty", World::new().with(|s| s.bookings.clear()).view_after(0)),
+        ("home-long", World::new().with(long).then(history).view_after(0)),
+        ("home-no-server", World::new().with(|s| s.link = down(LinkFault::Silent)).view_after(0)),
+        ("check", World::new().then(Known::begin_check).with(|s| s.input = open("M")).view_after(0)),
+        (
+            "check-no-microphone",
+            World::new()
+                .then(Known::begin_check)
+                .with(|s| s.input = DeviceState::Missing { why: DeviceFault::NoDevice })
+                .view_after(0),
+        ),
+        ("calling", World::new().calling(State::Inviting, Side::Caller).view_after(0)),
+        ("calling-rings", World::new().calling(State::Ringing, Side::Caller).view_after(0)),
+        ("incoming", World::new().calling(State::Ringing, Side::Callee).view_after(0)),
+        (
+            "incoming-long",
+            World::new()
+                .with(long)
+                .calling(State::Ringing, Side::Callee)
+                .with(|s| s.call.as_mut().unwrap().peer = Some(them(LONG)))
+                .view_after(0),
+        ),
+        ("connecting", World::new().calling(State::Connecting, Side::Caller).view_after(0)),
+        ("in-call", talk().view_after(0)),
+        ("in-call-muted", talk().mutes(true, true).view_after(0)),
+        (
+            "in-call-trouble",
+            talk()
+                .then(|known| {
+                    for _ in 0..7 {
+                        known.take(Update::Stats(Box::new(second(2.6, 0.12))));
+                    }
+                })
+                .with(|s| s.link = down(LinkFault::Closed))
+                .view_after(0),
+        ),
+        (
+            "in-call-device-gone",
+            talk().with(|s| s.input = DeviceState::Missing { why: DeviceFault::NoDevice }).view_after(0),
+        ),
+        ("reconnecting", talk().calling(State::Reconnecting { since }, Side::Caller).view_after(0)),
+        ("elsewhere", World::new().calling(State::Elsewhere, Side::Callee).view_after(0)),
+        ("ended", talk().ended(EndReason::HungUp, Side::Caller, Some(Side::Callee), None).view_after(0)),
+        ("ended-no-answer", World::new().ended(EndReason::NoAnswer, Side::Caller, None, None).view_after(0)),
+        ("ended-lost", talk().ended(EndReason::MediaLost, Side::Caller, None, None).view_after(0)),
+    ];
+    let views: serde_json::Map<String, serde_json::Value> =
+        views.into_iter().map(|(name, view)| (name.to_owned(), serde_json::to_value(view).unwrap())).collect();
+    generated::check("src-tauri/preview/views.json", &(serde_json::to_string_pretty(&views).unwrap() + "\n"));
+}

@@ -1,0 +1,163 @@
+// Made from src-tauri/src/view_model.rs and sentence.rs; see src-tauri/src/generated.rs.
+
+export type Action = { press: Press, label: Sentence, color: Color, primary: boolean, enabled: boolean, 
+/**
+ * The booking to call.
+ */
+booking: string | null, 
+/**
+ * Of a button that stays pressed.
+ */
+pressed: boolean | null, };
+
+export type Because = "not_now" | "in_two_minutes" | "wrong_time" | "unwell";
+
+export type Calling = { peer: Peer, topic: string, line: Sentence, };
+
+export type Card = { booking: string, peer: Peer, topic: string, starts_at: number, ends_at: number, 
+/**
+ * Where its join window stands: opens in, open, over, cancelled.
+ */
+window: Sentence, open: boolean, 
+/**
+ * Whether the other one is there; only where it matters.
+ */
+presence: Presence | null, 
+/**
+ * It has a call button of its own.
+ */
+call: boolean, };
+
+export type Check = { verdict: Sentence, mood: Mood, 
+/**
+ * What to do about the speaker.
+ */
+speaker: Sentence, };
+
+export type Color = "accent" | "green" | "red" | "plain";
+
+export type Connecting = { peer: Peer, line: Sentence, };
+
+export type DeviceOption = { pick: Pick, label: Sentence, chosen: boolean, };
+
+export type Elsewhere = { peer: Peer, line: Sentence, };
+
+export type Ended = { peer: Peer, topic: string, reason: Sentence, 
+/**
+ * The reason as the server stores it, the same on both sides.
+ */
+code: string, 
+/**
+ * Nothing if the two were never connected.
+ */
+duration_s: number | null, quality: Sentence | null, };
+
+export type Figure = { label: Sentence, value: string, };
+
+export type Home = { next: Card | null, 
+/**
+ * Instead of a next booking: what to do.
+ */
+empty: Sentence | null, later: Array<Card>, history: Array<Past>, 
+/**
+ * There may be more.
+ */
+more_history: boolean, };
+
+export type Incoming = { peer: Peer, topic: string, starts_at: number | null, 
+/**
+ * Why one may decline, beside "not now".
+ */
+reasons: Array<Reason>, };
+
+export type Level = { input: number, output: number, };
+
+export type Mood = "calm" | "good" | "warning" | "bad";
+
+export type Notice = { mood: Mood, text: Sentence, 
+/**
+ * Offers the system's page for the microphone's permission.
+ */
+settings: boolean, };
+
+export type Past = { call: string, peer: Peer, topic: string, at: number, what: Sentence, missed: boolean, duration_s: number | null, };
+
+export type Peer = { name: string, 
+/**
+ * One or two letters.
+ */
+initials: string, };
+
+export type Person = { name: string, role: Sentence, };
+
+export type Pick = { "kind": "default", } | { "kind": "named", name: string, } | { "kind": "file", };
+
+export type Presence = { here: boolean, text: Sentence, };
+
+export type Press = "sign-in" | "cancel-sign-in" | "call" | "check" | "check-done" | "test-sound" | "cancel" | "accept" | "decline" | "mute" | "hang-up" | "call-again" | "dismiss";
+
+export type ProcessingChoice = { echo_cancellation: boolean, noise_suppression: boolean, gain_control: boolean, };
+
+export type Reason = { because: Because, text: Sentence, };
+
+export type Screen = { "name": "sign-in" } & SignIn | { "name": "home" } & Home | { "name": "check" } & Check | { "name": "calling" } & Calling | { "name": "incoming" } & Incoming | { "name": "connecting" } & Connecting | { "name": "in-call" } & Talk | { "name": "reconnecting" } & Talk | { "name": "elsewhere" } & Elsewhere | { "name": "ended" } & Ended;
+
+export type Sentence = { "id": "signing_in", } | { "id": "link_not_a_link", } | { "id": "link_not_bellwire", } | { "id": "link_incomplete", } | { "id": "link_bad_server", } | { "id": "link_waits", } | { "id": "server_address_bad", } | { "id": "no_people", } | { "id": "token_expired", } | { "id": "token_not_yet_valid", } | { "id": "token_refused", } | { "id": "replaced", } | { "id": "version_unsupported", } | { "id": "role_client", } | { "id": "role_provider", } | { "id": "server_unreachable", retry_s: number | null, } | { "id": "server_certificate", retry_s: number | null, } | { "id": "server_not_bellwire", retry_s: number | null, } | { "id": "server_silent", retry_s: number | null, } | { "id": "server_busy", retry_s: number | null, } | { "id": "server_refused", retry_s: number | null, } | { "id": "server_lost_in_call", } | { "id": "server_lost_before_call", } | { "id": "refused_too_early", } | { "id": "refused_too_late", } | { "id": "refused_booking_cancelled", } | { "id": "refused_not_found", } | { "id": "refused_in_another_call", } | { "id": "refused_on_another_device", } | { "id": "refused_rate_limited", retry_s: number | null, } | { "id": "refused_unavailable", } | { "id": "refused_out_of_date", } | { "id": "refused_fault", } | { "id": "no_bookings", } | { "id": "window_opens_in", seconds: number, } | { "id": "window_opens_at", at: number, } | { "id": "window_open_until", at: number, } | { "id": "window_over", name: string, } | { "id": "booking_cancelled", name: string, } | { "id": "booking_done", } | { "id": "booking_missed_by_you", } | { "id": "booking_missed_by_peer", name: string, } | { "id": "peer_here", name: string, } | { "id": "peer_in_another_call", name: string, } | { "id": "peer_away_since", name: string, at: number, } | { "id": "peer_away", name: string, } | { "id": "check_listening", } | { "id": "check_heard", } | { "id": "check_silent", } | { "id": "check_no_microphone", } | { "id": "check_permission", } | { "id": "check_in_use", } | { "id": "check_fault", why: string, } | { "id": "speaker_try", } | { "id": "speaker_playing", } | { "id": "speaker_none", } | { "id": "speaker_in_use", } | { "id": "speaker_fault", why: string, } | { "id": "calling_peer", name: string, } | { "id": "peer_rings", name: string, } | { "id": "call_from", name: string, } | { "id": "call_connecting", name: string, } | { "id": "in_call_with", name: string, } | { "id": "reason_in_two_minutes", } | { "id": "reason_wrong_time", } | { "id": "reason_unwell", } | { "id": "remaining_time", seconds: number, } | { "id": "over_time", seconds: number, } | { "id": "you_are_muted", } | { "id": "you_talk_while_held", } | { "id": "peer_muted", name: string, } | { "id": "both_muted", name: string, } | { "id": "sound_lost", name: string, } | { "id": "quality_excellent", } | { "id": "quality_good", } | { "id": "quality_fair", } | { "id": "quality_poor", } | { "id": "trouble_loss_in", name: string, } | { "id": "trouble_loss_out", name: string, } | { "id": "trouble_delay", } | { "id": "trouble_jitter", name: string, } | { "id": "close_ends_call", } | { "id": "figure_round_trip", } | { "id": "figure_loss_in", } | { "id": "figure_loss_out", } | { "id": "figure_jitter_in", } | { "id": "figure_jitter_out", } | { "id": "figure_concealed", } | { "id": "figure_buffer", } | { "id": "figure_bitrate_in", } | { "id": "figure_bitrate_out", } | { "id": "figure_mos", } | { "id": "figure_path", } | { "id": "ended_by_you", } | { "id": "ended_by_peer", name: string, } | { "id": "ended_hung_up", } | { "id": "ended_cancelled_by_you", } | { "id": "ended_cancelled_by_peer", name: string, } | { "id": "ended_declined_by_you", } | { "id": "ended_declined", name: string, } | { "id": "ended_declined_in_two_minutes", name: string, } | { "id": "ended_declined_wrong_time", name: string, } | { "id": "ended_declined_unwell", name: string, } | { "id": "ended_no_answer", name: string, } | { "id": "ended_missed", name: string, } | { "id": "ended_busy", name: string, } | { "id": "ended_while_you_were_busy", name: string, } | { "id": "ended_media_failed", } | { "id": "ended_media_lost", } | { "id": "ended_booking_cancelled", } | { "id": "call_quality_good", } | { "id": "call_quality_fair", } | { "id": "call_quality_poor", } | { "id": "answered_elsewhere", name: string, } | { "id": "past_called_you", } | { "id": "past_you_called", } | { "id": "past_missed", } | { "id": "past_no_answer", } | { "id": "past_declined_by_you", } | { "id": "past_declined_by_peer", } | { "id": "past_cancelled", } | { "id": "past_busy", } | { "id": "past_failed", } | { "id": "microphone_missing", } | { "id": "microphone_unplugged", } | { "id": "microphone_permission", } | { "id": "microphone_in_use", } | { "id": "microphone_silent", } | { "id": "microphone_fault", why: string, } | { "id": "microphone_fallback", device: string, } | { "id": "speaker_missing", } | { "id": "speaker_busy", } | { "id": "speaker_broken", why: string, } | { "id": "speaker_fallback", device: string, } | { "id": "devices_unknown", } | { "id": "device_default", } | { "id": "device_named", device: string, } | { "id": "device_file", } | { "id": "do_sign_in", } | { "id": "do_stop_signing_in", } | { "id": "do_call", name: string, } | { "id": "do_check", } | { "id": "do_check_done", } | { "id": "do_test_sound", } | { "id": "do_cancel", } | { "id": "do_accept", } | { "id": "do_decline", } | { "id": "do_mute", } | { "id": "do_hang_up", } | { "id": "do_call_again", } | { "id": "do_dismiss", };
+
+export type SignIn = { 
+/**
+ * Signing in goes on: nothing can be typed meanwhile.
+ */
+busy: boolean, problem: Sentence | null, 
+/**
+ * Development only: who can be picked, in the order of [`Ask::SignInAs`](crate::controller::Ask).
+ */
+people: Array<Person>, 
+/**
+ * Development only: the server whose people can be asked for.
+ */
+server: string | null, };
+
+export type Sound = { inputs: Array<DeviceOption>, outputs: Array<DeviceOption>, echo_cancellation: boolean, noise_suppression: boolean, gain_control: boolean, };
+
+export type Talk = { peer: Peer, topic: string, elapsed_s: number, remaining: Sentence | null, muted: boolean, 
+/**
+ * What to know about who is muted.
+ */
+mute_line: Sentence | null, 
+/**
+ * Sound has been lost for so many seconds.
+ */
+lost_s: number | null, lost: Sentence | null, quality: Sentence | null, mood: Mood, 
+/**
+ * One sentence with side and cause, while there is trouble.
+ */
+trouble: Sentence | null, figures: Array<Figure>, };
+
+export type View = { screen: Screen, 
+/**
+ * Read out by a screen reader when it changes.
+ */
+announce: Sentence | null, 
+/**
+ * Small strips above the screen, most important first.
+ */
+notices: Array<Notice>, 
+/**
+ * The bar at the bottom, in reading order. At most one is primary.
+ */
+actions: Array<Action>, 
+/**
+ * Who is signed in, and may sign out.
+ */
+you: You | null, 
+/**
+ * Devices and processing, where they can be chosen.
+ */
+sound: Sound | null, };
+
+export type You = { name: string, 
+/**
+ * Signing out is offered.
+ */
+sign_out: boolean, };
