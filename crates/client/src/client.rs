@@ -3,7 +3,7 @@
 use crate::link::{Identity, Link, LinkEvent, Patience};
 use crate::sound::{Heard, Sound};
 use crate::updates::{self, Outbox};
-use crate::{Config, CurrentCall, Request, Snapshot, State, Stop, Update, Updates};
+use crate::{Config, CurrentCall, LinkFault, Request, Snapshot, State, Stop, Update, Updates};
 use bellwire_call::{Endpoint, Input, MediaEvent, Monotonic, Notice, Output, UserCommand};
 use bellwire_media::{DeviceFault, DeviceInfo, Tone};
 use bellwire_signaling::{ClientFrame, Event, Reply, Side, UnixMs, You};
@@ -77,6 +77,8 @@ struct Loop {
     you: Option<You>,
     server_time_offset_ms: i64,
     bookings_known: bool,
+    /// The server will not have this person back; the call that goes on without it is still to end.
+    stopping: Option<Stop>,
     listing: Option<oneshot::Receiver<Result<Vec<DeviceInfo>, DeviceFault>>>,
     told: Option<Snapshot>,
 }
@@ -105,6 +107,7 @@ impl Loop {
             you: None,
             server_time_offset_ms: 0,
             bookings_known: false,
+            stopping: None,
             listing: None,
             told: None,
         }
@@ -117,6 +120,9 @@ impl Loop {
                 Next::Changed => self.settle(),
                 Next::Same => {}
                 Next::End(stop) => break stop,
+            }
+            if self.stopping.is_some() && !self.carries_sound() {
+                break self.stopping;
             }
         };
         self.end(stop).await;
@@ -139,7 +145,7 @@ impl Loop {
                 Some(Asked::Request(request)) => self.handle_request(request),
                 Some(Asked::Shutdown) | None => Next::End(None),
             },
-            event = self.link.events.recv() => match event {
+            event = self.link.events.recv(), if self.stopping.is_none() => match event {
                 Some(event) => self.handle_link(event),
                 None => Next::End(None),
             },
@@ -205,7 +211,22 @@ impl Loop {
                     None => Next::Changed,
                 }
             }
-            LinkEvent::Stopped(stop) => Next::End(Some(stop)),
+            LinkEvent::Stopped(stop) => self.handle_stop(stop),
+        }
+    }
+
+    /// A token that ran out ends no call: its sound needs no server.
+    fn handle_stop(&mut self, stop: Stop) -> Next {
+        match stop {
+            Stop::TokenRefused { code } if self.carries_sound() => {
+                self.stopping = Some(stop);
+                self.link_state = crate::Link::Down { retry_in_ms: u64::MAX, why: LinkFault::Refused(code) };
+                self.frames = None;
+                self.feed(Input::LinkDown)
+            }
+            Stop::TokenRefused { .. } | Stop::Replaced | Stop::VersionUnsupported | Stop::BadAddress => {
+                Next::End(Some(stop))
+            }
         }
     }
 
@@ -337,6 +358,13 @@ impl Loop {
             }
             self.settle();
         }
+    }
+
+    fn carries_sound(&self) -> bool {
+        self.endpoint.call().is_some_and(|call| match call.state {
+            State::Connecting | State::Connected | State::Reconnecting { .. } => true,
+            State::Inviting | State::Ringing | State::Elsewhere | State::Ended { .. } => false,
+        })
     }
 
     /// Whether there is a call whose end the server has not told.

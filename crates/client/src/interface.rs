@@ -122,7 +122,12 @@ pub struct CurrentCall {
 pub enum Link {
     Connecting,
     Up,
-    Down { retry_in_ms: u64, why: LinkFault },
+    /// `retry_in_ms` is `u64::MAX` where it is not tried again: the token has run out, and the call goes on without a
+    /// server until it ends.
+    Down {
+        retry_in_ms: u64,
+        why: LinkFault,
+    },
 }
 
 /// What a microphone or speaker is doing.

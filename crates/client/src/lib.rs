@@ -13,6 +13,7 @@ mod fault;
 mod interface;
 mod join;
 mod link;
+mod socket;
 mod sound;
 mod updates;
 
@@ -25,7 +26,7 @@ pub use join::{BadLink, JoinLink};
 pub use link::dev_people;
 pub use updates::Updates;
 
-pub use bellwire_call::State;
+pub use bellwire_call::{Monotonic, State};
 pub use bellwire_media::{
     self as media, DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind, IceServer, Processing, Stats,
     devices,

@@ -8,26 +8,19 @@
 //! the connection is lost is lost with it; the endpoint says again what was not answered.
 
 use crate::fault::{self, Lost};
-use crate::join::socket_url;
+use crate::socket::{Heard, Socket, connect, message, parse, receive, send};
 use crate::{LinkFault, Stop};
 use bellwire_signaling::{
-    ClientFrame, CommandId, DevPerson, DeviceId, ErrorCode, Event, Reply, Resume, SUBPROTOCOL, ServerFrame, SessionId,
-    Token, UnixMs, VERSION, WireError, You, limits,
+    ClientFrame, CommandId, DevPerson, DeviceId, ErrorCode, Event, Reply, Resume, ServerFrame, SessionId, Token,
+    UnixMs, VERSION, WireError, You, limits,
 };
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use std::ops::ControlFlow;
-use std::sync::Once;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -127,7 +120,7 @@ impl Link {
 /// Asks a server that runs for development who is there to sign in as.
 pub async fn dev_people(server: &Url) -> Result<Vec<DevPerson>, LinkFault> {
     let patience = Patience::default();
-    let mut socket = connect(server, &patience).await.map_err(|lost| lost.why)?;
+    let mut socket = connect(server, patience.connect).await.map_err(|lost| lost.why)?;
     let deadline = Instant::now() + patience.connect;
     send(&mut socket, &ClientFrame::DevPeople {}, patience.send).await.map_err(|lost| lost.why)?;
     loop {
@@ -141,8 +134,6 @@ pub async fn dev_people(server: &Url) -> Result<Vec<DevPerson>, LinkFault> {
         }
     }
 }
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why a connection is over.
 enum Over {
@@ -227,7 +218,7 @@ impl Connector {
 
     /// From nothing to a welcome.
     async fn sign_in(&mut self) -> Result<(Socket, LinkEvent, mpsc::Receiver<ClientFrame>), Over> {
-        let mut socket = connect(&self.identity.server, &self.patience).await.map_err(stop_or_lost)?;
+        let mut socket = connect(&self.identity.server, self.patience.connect).await.map_err(stop_or_lost)?;
         let resume = self.session.as_ref().map(|s| Resume { session: s.id.clone(), seen: s.seen.unwrap_or_default() });
         let hello = ClientFrame::Hello {
             version: VERSION,
@@ -281,7 +272,7 @@ impl Connector {
     }
 
     async fn heard(&mut self, socket: &mut Socket, heard: Heard) -> ControlFlow<Over> {
-        let message = match unwrap(heard) {
+        let message = match message(heard) {
             Ok(message) => message,
             Err(lost) => return ControlFlow::Break(lost.into()),
         };
@@ -344,80 +335,6 @@ fn pause(patience: &Patience, failures: u32, retry_after: Option<Duration>) -> D
     retry_after.unwrap_or_default() + ceiling.mul_f64(rand::rng().random::<f64>())
 }
 
-async fn connect(server: &Url, patience: &Patience) -> Result<Socket, Lost> {
-    install_cryptography();
-    let url = socket_url(server).ok_or(LinkFault::BadAddress)?;
-    let mut request = url.as_str().into_client_request().map_err(fault::while_connecting)?;
-    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let config = WebSocketConfig::default().max_message_size(Some(limits::FRAME)).max_frame_size(Some(limits::FRAME));
-    match timeout(patience.connect, connect_async_with_config(request, Some(config), true)).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(error)) => Err(fault::while_connecting(error)),
-        Err(_) => Err(LinkFault::Unreachable.into()),
-    }
-}
-
-/// rustls asks for one choice a process; another library may have made it already.
-fn install_cryptography() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
-}
-
-async fn send(socket: &mut Socket, frame: &ClientFrame, within: Duration) -> Result<(), Lost> {
-    let text = match serde_json::to_string(frame) {
-        Ok(text) if text.len() <= limits::FRAME => Utf8Bytes::from(text),
-        Ok(_) | Err(_) => {
-            tracing::warn!("a frame was too large to be sent");
-            return Ok(());
-        }
-    };
-    match timeout(within, socket.send(Message::Text(text))).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "sending failed");
-            Err(LinkFault::Closed.into())
-        }
-        Err(_) => Err(LinkFault::Silent.into()),
-    }
-}
-
-type Heard = Result<Option<Result<Message, tokio_tungstenite::tungstenite::Error>>, tokio::time::error::Elapsed>;
-
-fn unwrap(heard: Heard) -> Result<Message, Lost> {
-    match heard {
-        Ok(Some(Ok(message))) => Ok(message),
-        Ok(Some(Err(error))) => {
-            tracing::debug!(%error, "receiving failed");
-            Err(LinkFault::Closed.into())
-        }
-        Ok(None) => Err(LinkFault::Closed.into()),
-        Err(_) => Err(LinkFault::Silent.into()),
-    }
-}
-
-/// The next frame that is one.
-async fn receive(socket: &mut Socket, deadline: Instant) -> Result<ServerFrame, Lost> {
-    loop {
-        if let Message::Text(text) = unwrap(timeout_at(deadline, socket.next()).await)?
-            && let Some(frame) = parse(&text)
-        {
-            return Ok(frame);
-        }
-    }
-}
-
-fn parse(text: &str) -> Option<ServerFrame> {
-    match serde_json::from_str(text) {
-        Ok(frame) => Some(frame),
-        Err(error) => {
-            tracing::warn!(line = error.line(), column = error.column(), "a frame of the server is none; passed over");
-            None
-        }
-    }
-}
-
 fn refusal(error: WireError) -> Lost {
     fault::of_refusal(error.code, error.retry_after_ms.map(Duration::from_millis))
 }
@@ -453,7 +370,10 @@ fn stop_or_lost(lost: Lost) -> Over {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bellwire_signaling::SUBPROTOCOL;
     use tokio::net::TcpListener;
+    use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+    use tokio_tungstenite::tungstenite::http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 
     #[test]
     fn retries_spread_over_a_time_that_doubles_up_to_the_last_and_come_after_what_was_asked_for() {
@@ -490,13 +410,7 @@ mod tests {
     }
 
     #[allow(clippy::result_large_err, clippy::unnecessary_wraps)]
-    fn with_subprotocol(
-        _: &tokio_tungstenite::tungstenite::handshake::server::Request,
-        mut response: tokio_tungstenite::tungstenite::handshake::server::Response,
-    ) -> Result<
-        tokio_tungstenite::tungstenite::handshake::server::Response,
-        tokio_tungstenite::tungstenite::handshake::server::ErrorResponse,
-    > {
+    fn with_subprotocol(_: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
     }

@@ -241,6 +241,10 @@ impl Sound {
     }
 
     fn note_device(&mut self, event: &DeviceEvent) {
+        if !self.calling && !self.checking {
+            // For a sound to test with, or on its way from before the devices were closed.
+            return;
+        }
         match event {
             DeviceEvent::InputOpened { name, fallback } => {
                 self.input = DeviceState::Open { name: name.clone(), fallback: *fallback, silent: false };

@@ -107,7 +107,8 @@ fn a_caller_who_gives_up_is_done_and_the_callee_was_not_reached() {
 #[test]
 fn a_token_or_booking_that_the_server_does_not_know_ends_with_status_3() {
     let _alone = alone();
-    let stand = Stand::start();
+    let mut stand = Stand::start();
+    stand.log = Some("trace");
     std::fs::write(stand.path("stranger.token"), "not.a.token").unwrap();
     let run = stand.cli("call", "stranger", &[], None, None).finish();
     assert_eq!(run.status, Some(3), "{}", run.stdout);
@@ -119,6 +120,9 @@ fn a_token_or_booking_that_the_server_does_not_know_ends_with_status_3() {
     let run = stand.cli("call", "client", &["--booking", "b0"], None, None).finish();
     assert_eq!(run.status, Some(3), "{}", run.stdout);
     assert!(run.events.iter().any(|event| is(event, "refused") && event["code"] == "not_found"), "{}", run.stdout);
+    for secret in stand.secrets() {
+        assert!(!run.stderr.contains(&secret), "a log holds a token or name");
+    }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 mod common;
 
 use bellwire_client::signaling::{
-    ClientFrame, Command, ErrorCode, Event, Reply, Resume, Role, ServerFrame, SessionId, WireError,
+    CallView, ClientFrame, Command, Connection, ErrorCode, Event, Phase, Reply, Resume, Role, ServerFrame, SessionId,
+    WireError,
 };
 use bellwire_client::{
-    BookingId, BookingState, BookingView, DevPerson, DeviceChoice, EndReason, Ending, Handle, Link, LinkFault, Peer,
-    Presence, Request, State, Stop, Token, UnixMs, Update, dev_people, media,
+    BookingId, BookingState, BookingView, CallId, DevPerson, DeviceChoice, EndReason, Ending, Handle, Link, LinkFault,
+    Peer, Presence, Request, Side, State, Stop, Token, UnixMs, Update, dev_people, media,
 };
 use common::{Server, snapshot_where, start, start_with, wait_for, within};
 use std::time::{Duration, Instant};
@@ -295,7 +296,7 @@ async fn a_client_that_ends_in_a_call_hangs_up_and_says_goodbye() {
     let mut socket = server.welcome("s", false).await;
     client.request(Request::Call(BookingId::new("booking-1").unwrap()));
     let ClientFrame::Command { id, .. } = socket.receive().await else { panic!("no invite") };
-    let call = bellwire_client::CallId::new("call-1").unwrap();
+    let call = CallId::new("call-1").unwrap();
     socket.send(&ServerFrame::Ack { id, reply: Reply::Call { call: call.clone() } }).await;
     snapshot_where(&mut updates, "the call", |s| s.call.as_ref().is_some_and(|c| c.call.is_some())).await;
     let ending = tokio::spawn(client.shutdown());
@@ -313,9 +314,51 @@ async fn a_client_that_ends_in_a_call_hangs_up_and_says_goodbye() {
         }
         last
     };
-    let ending =
-        Ending { reason: EndReason::Cancelled, by: Some(bellwire_client::Side::Caller), because: None, duration_ms: 0 };
+    let ending = Ending { reason: EndReason::Cancelled, by: Some(Side::Caller), because: None, duration_ms: 0 };
     assert_eq!(within("the updates", last).await, Some(State::Ended { ending, confirmed: false }));
+}
+
+#[tokio::test]
+async fn a_token_that_runs_out_in_a_call_stops_the_client_only_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    let output = DeviceChoice::Wav(dir.path().join("out.wav"));
+    let (client, mut updates) = start_with(server.url(), media::Config { output, ..Default::default() });
+    let mut socket = server.welcome("s", false).await;
+    let phase = Phase::Connecting { connection: Connection { generation: 1, offers: true, go: false } };
+    let BookingView { booking, peer, .. } = booking("topic");
+    let call = CallId::new("call-1").unwrap();
+    let view = |version, phase| Event::Call {
+        view: CallView {
+            call: call.clone(),
+            booking: booking.clone(),
+            version,
+            you: Side::Callee,
+            peer: peer.clone(),
+            phase,
+        },
+    };
+    socket.send_event(1, view(1, Phase::Inviting { since: UnixMs(1_000_000) })).await;
+    socket.send_event(2, view(2, phase)).await;
+    let connecting = |s: &bellwire_client::Snapshot| s.call.as_ref().is_some_and(|c| c.state == State::Connecting);
+    snapshot_where(&mut updates, "connecting", connecting).await;
+    socket.send(&refused(ErrorCode::TokenExpired, None)).await;
+    let expired = Link::Down { retry_in_ms: u64::MAX, why: LinkFault::Refused(ErrorCode::TokenExpired) };
+    let snapshot = snapshot_where(&mut updates, "link down", |s| s.link == expired).await;
+    assert!(connecting(&snapshot));
+    client.request(Request::HangUp);
+    let (mut ended, mut stop) = (false, None);
+    let rest = async {
+        while let Some(update) = updates.next().await {
+            match update {
+                Update::Snapshot(s) => ended |= s.call.is_some_and(|c| matches!(c.state, State::Ended { .. })),
+                Update::Stopped(why) => stop = Some(why),
+                _ => {}
+            }
+        }
+    };
+    within("the end", rest).await;
+    assert_eq!((ended, stop), (true, Some(Stop::TokenRefused { code: ErrorCode::TokenExpired })));
 }
 
 #[tokio::test]

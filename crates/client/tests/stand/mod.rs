@@ -27,6 +27,8 @@ pub struct Stand {
     server: Child,
     address: String,
     pub booking: String,
+    /// What the processes log, if not what they do by themselves.
+    pub log: Option<&'static str>,
     demo: Value,
 }
 
@@ -46,7 +48,7 @@ impl Stand {
                 .unwrap();
         }
         let booking = demo["booking"].as_str().unwrap().to_owned();
-        Self { dir, server, address, booking, demo }
+        Self { dir, server, address, booking, log: None, demo }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -74,6 +76,9 @@ impl Stand {
             .arg("--output")
             .arg(format!("wav:{}", output.display()))
             .args(more);
+        if let Some(log) = self.log {
+            command.env("BELLWIRE_LOG", log);
+        }
         Cli::start(format!("{task} of {person}"), command)
     }
 

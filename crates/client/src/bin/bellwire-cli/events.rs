@@ -120,7 +120,8 @@ impl Event {
             Link::Connecting => Self::Link { state: "connecting", why: None, retry_in_ms: None },
             Link::Up => Self::Link { state: "up", why: None, retry_in_ms: None },
             Link::Down { retry_in_ms, why } => {
-                Self::Link { state: "down", why: Some(why.to_string()), retry_in_ms: Some(*retry_in_ms) }
+                let retry_in_ms = Some(*retry_in_ms).filter(|ms| *ms != u64::MAX);
+                Self::Link { state: "down", why: Some(why.to_string()), retry_in_ms }
             }
         }
     }
@@ -185,9 +186,10 @@ impl fmt::Display for Event {
         match self {
             Self::Started { .. } => f.write_str("started"),
             Self::Link { state, why: None, .. } => write!(f, "server: {state}"),
-            Self::Link { why: Some(why), retry_in_ms, .. } => {
-                write!(f, "{why}; trying again in {:.1} s", retry_in_ms.unwrap_or_default() as f64 / 1000.0)
+            Self::Link { why: Some(why), retry_in_ms: Some(ms), .. } => {
+                write!(f, "{why}; trying again in {:.1} s", *ms as f64 / 1000.0)
             }
+            Self::Link { why: Some(why), retry_in_ms: None, .. } => f.write_str(why),
             Self::Bookings { count, open } => write!(f, "bookings: {count}, open now: {}", open.len()),
             Self::Waiting { booking, presence } => match presence {
                 Presence::Online {} => write!(f, "the other party of booking {booking} is there"),
