@@ -17,13 +17,20 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// One connection. A call after this one may use the same generations, so these are numbered as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionId {
+    pub generation: Generation,
+    pub serial: u64,
+}
+
 /// What the sound thread can be told.
 pub enum Order {
     Source(Option<Box<dyn Source>>),
     Sink(Option<Box<dyn Sink>>),
     /// A connection's sound may come.
-    Receive(Generation),
-    Forget(Generation),
+    Receive(ConnectionId),
+    Forget(ConnectionId),
     /// Somebody is connected, so packets are wanted.
     Send(bool),
     Mute(bool),
@@ -35,10 +42,10 @@ pub enum Order {
 
 /// What the sound thread says.
 pub enum Note {
-    Flowing(Generation),
-    Stalled(Generation),
+    Flowing(ConnectionId),
+    Stalled(ConnectionId),
     Second {
-        generation: Generation,
+        id: ConnectionId,
         received: Received,
         sent_packets: u32,
         sent_bytes: u32,
@@ -74,7 +81,7 @@ const FIGURES_EACH: Duration = Duration::from_secs(1);
 
 /// A packet of a connection.
 pub struct Packet {
-    pub generation: Generation,
+    pub id: ConnectionId,
     pub arrival: Arrival,
 }
 
@@ -110,10 +117,10 @@ impl Audio {
     }
 
     /// Hands over a packet that arrived now.
-    pub fn packet(&self, generation: Generation, ssrc: u32, sequence: u16, timestamp: u32, payload: bytes::Bytes) {
+    pub fn packet(&self, id: ConnectionId, ssrc: u32, sequence: u16, timestamp: u32, payload: bytes::Bytes) {
         let arrival = Arrival { at: self.epoch.elapsed(), ssrc, sequence, timestamp, payload };
-        if let Err(TrySendError::Full(_)) = self.packets.try_send(Packet { generation, arrival }) {
-            tracing::debug!(generation, "sound thread is behind, packet dropped");
+        if let Err(TrySendError::Full(_)) = self.packets.try_send(Packet { id, arrival }) {
+            tracing::debug!(?id, "sound thread is behind, packet dropped");
         }
     }
 }
@@ -141,8 +148,8 @@ struct Thread {
     sent_bytes: u32,
     input: Input,
     output: Output,
-    receiving: BTreeMap<Generation, Receiving>,
-    heard: Option<Generation>,
+    receiving: BTreeMap<ConnectionId, Receiving>,
+    heard: Option<ConnectionId>,
     tones: Tones,
     melody: bool,
     level_due: Instant,
@@ -223,7 +230,7 @@ impl Thread {
             }
             let now = Instant::now();
             while let Ok(packet) = self.packets.try_recv() {
-                if let Some(receiving) = self.receiving.get_mut(&packet.generation) {
+                if let Some(receiving) = self.receiving.get_mut(&packet.id) {
                     receiving.last_packet = Some(now);
                     receiving.side.insert(packet.arrival);
                 }
@@ -278,18 +285,18 @@ impl Thread {
                 self.output.idle = None;
                 self.output.pacer = Pacer::new(Instant::now());
             }
-            Order::Receive(generation) => match ReceiveSide::new() {
+            Order::Receive(id) => match ReceiveSide::new() {
                 Ok(side) => {
                     if self.receiving.is_empty() {
                         self.figures_due = Instant::now() + FIGURES_EACH;
                     }
-                    self.receiving.insert(generation, Receiving { side, last_packet: None, flowing: false });
+                    self.receiving.insert(id, Receiving { side, last_packet: None, flowing: false });
                 }
-                Err(error) => tracing::warn!(%error, generation, "no decoder"),
+                Err(error) => tracing::warn!(%error, ?id, "no decoder"),
             },
-            Order::Forget(generation) => {
-                self.receiving.remove(&generation);
-                self.heard = self.heard.filter(|heard| *heard != generation);
+            Order::Forget(id) => {
+                self.receiving.remove(&id);
+                self.heard = self.heard.filter(|heard| *heard != id);
             }
             Order::Send(sending) => self.sending = sending,
             Order::Mute(muted) => {
@@ -398,24 +405,24 @@ impl Thread {
     /// Decodes 10 ms of every connection and lets the newest that flows be heard.
     fn mix(&mut self, now: Instant, frame: &mut Frame) {
         let time = now - self.epoch;
-        let mut decoded: Vec<(Generation, Frame)> = Vec::with_capacity(self.receiving.len());
+        let mut decoded: Vec<(ConnectionId, Frame)> = Vec::with_capacity(self.receiving.len());
         let mut flowing = Vec::new();
-        for (generation, receiving) in &mut self.receiving {
+        for (id, receiving) in &mut self.receiving {
             let mut sound = SILENCE;
             receiving.side.playout(time, &mut sound);
             if !receiving.flowing && receiving.side.decoded_in_row() >= FLOWING_PACKETS {
                 receiving.flowing = true;
-                flowing.push(*generation);
+                flowing.push(*id);
             }
-            decoded.push((*generation, sound));
+            decoded.push((*id, sound));
         }
-        for generation in flowing {
-            self.say(Note::Flowing(generation));
+        for id in flowing {
+            self.say(Note::Flowing(id));
         }
-        let newest_flowing = self.receiving.iter().rev().find(|(_, receiving)| receiving.flowing).map(|(g, _)| *g);
+        let newest_flowing = self.receiving.iter().rev().find(|(_, receiving)| receiving.flowing).map(|(id, _)| *id);
         let to = newest_flowing.or_else(|| self.receiving.keys().next().copied());
-        let sound = |generation: Option<Generation>| {
-            decoded.iter().find(|(g, _)| Some(*g) == generation).map_or(&SILENCE, |(_, sound)| sound)
+        let sound = |id: Option<ConnectionId>| {
+            decoded.iter().find(|(of, _)| Some(*of) == id).map_or(&SILENCE, |(_, sound)| sound)
         };
         if to == self.heard {
             *frame = *sound(to);
@@ -430,16 +437,16 @@ impl Thread {
 
     fn watch(&mut self, now: Instant) {
         let mut stalled = Vec::new();
-        for (generation, receiving) in &mut self.receiving {
+        for (id, receiving) in &mut self.receiving {
             let quiet = receiving.last_packet.is_some_and(|last| now - last >= STALL);
             if receiving.flowing && quiet {
                 receiving.flowing = false;
                 receiving.side.stalled();
-                stalled.push(*generation);
+                stalled.push(*id);
             }
         }
-        for generation in stalled {
-            self.say(Note::Stalled(generation));
+        for id in stalled {
+            self.say(Note::Stalled(id));
         }
         if self.melody && !self.tones.playing() {
             self.melody = false;
@@ -467,8 +474,8 @@ impl Thread {
         let figures: Vec<Note> = self
             .receiving
             .iter_mut()
-            .map(|(generation, receiving)| Note::Second {
-                generation: *generation,
+            .map(|(id, receiving)| Note::Second {
+                id: *id,
                 received: receiving.side.take_received(),
                 sent_packets,
                 sent_bytes,

@@ -1,6 +1,6 @@
 //! The engine: one loop that owns what was asked for and tells devices, sound and connections what to do about it.
 
-use crate::audio::{self, Audio, Note, Order};
+use crate::audio::{self, Audio, ConnectionId, Note, Order};
 use crate::devices::{DeviceEvent, DeviceKind, End, Slot, SlotOrder};
 use crate::emodel;
 use crate::peer::{Identity, Outgoing, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings, Report};
@@ -96,6 +96,7 @@ struct Loop {
     input: Slot,
     output: Slot,
     peers: BTreeMap<Generation, Connected>,
+    opened: u64,
     /// Those being closed; awaited at shutdown.
     closing: tokio::task::JoinSet<()>,
     /// Where packets go now: every connection that stands.
@@ -127,6 +128,7 @@ struct Wants {
 
 /// A connection as the loop sees it.
 struct Connected {
+    serial: u64,
     peer: Peer,
     outgoing: Option<Outgoing>,
     flowed: bool,
@@ -165,6 +167,7 @@ impl Loop {
             input,
             output,
             peers: BTreeMap::new(),
+            opened: 0,
             closing: tokio::task::JoinSet::new(),
             outgoing,
             wants: Wants::default(),
@@ -263,8 +266,11 @@ impl Loop {
         }
     }
 
-    fn handle_peer(&mut self, PeerNote { generation, event }: PeerNote) {
-        let Some(connected) = self.peers.get_mut(&generation) else { return };
+    fn handle_peer(&mut self, PeerNote { id, event }: PeerNote) {
+        let generation = id.generation;
+        let Some(connected) = self.peers.get_mut(&generation).filter(|connected| connected.serial == id.serial) else {
+            return;
+        };
         match event {
             PeerEvent::Opened => self.emit(Event::Opened { generation }),
             PeerEvent::Description { kind, sdp } => self.emit(Event::Description { generation, kind, sdp }),
@@ -288,14 +294,21 @@ impl Loop {
 
     fn handle_note(&mut self, note: Note) {
         match note {
-            Note::Flowing(generation) => self.flowing(generation),
-            Note::Stalled(generation) => {
-                if self.peers.get(&generation).is_some_and(|connected| connected.superseded.is_none()) {
-                    self.emit(Event::Stalled { generation });
+            Note::Flowing(id) => {
+                if self.stands(id) {
+                    self.flowing(id.generation);
                 }
             }
-            Note::Second { generation, received, sent_packets, sent_bytes } => {
-                self.say_stats(generation, received, sent_packets, sent_bytes);
+            Note::Stalled(id) => {
+                let superseded = |connected: &Connected| connected.superseded.is_some();
+                if self.stands(id) && !self.peers.get(&id.generation).is_some_and(superseded) {
+                    self.emit(Event::Stalled { generation: id.generation });
+                }
+            }
+            Note::Second { id, received, sent_packets, sent_bytes } => {
+                if self.stands(id) {
+                    self.say_stats(id.generation, received, sent_packets, sent_bytes);
+                }
             }
             Note::Level { input, output } => drop(self.events.try_send(Event::Level { input, output })),
             Note::Device(event) => self.emit(Event::Device(event)),
@@ -304,6 +317,11 @@ impl Loop {
                 self.keep_devices();
             }
         }
+    }
+
+    /// Whether this is a connection of now, not one of a call before with the same generation.
+    fn stands(&self, id: ConnectionId) -> bool {
+        self.peers.get(&id.generation).is_some_and(|connected| connected.serial == id.serial)
     }
 
     fn handle_due(&mut self) {
@@ -327,14 +345,17 @@ impl Loop {
         }
         self.wants.call = true;
         self.keep_devices();
-        self.audio.order(Order::Receive(generation));
+        self.opened += 1;
+        let id = ConnectionId { generation, serial: self.opened };
+        self.audio.order(Order::Receive(id));
         let settings = PeerSettings {
             ice_servers: self.config.ice_servers.clone(),
             bind: self.config.bind,
             identity: self.identity.clone(),
         };
         let connected = Connected {
-            peer: Peer::start(generation, settings, self.audio.clone(), self.peer_notes.clone()),
+            serial: id.serial,
+            peer: Peer::start(id, settings, self.audio.clone(), self.peer_notes.clone()),
             outgoing: None,
             flowed: false,
             deadline: None,
@@ -384,7 +405,7 @@ impl Loop {
 
     fn forget(&mut self, generation: Generation) {
         if let Some(connected) = self.peers.remove(&generation) {
-            self.audio.order(Order::Forget(generation));
+            self.audio.order(Order::Forget(ConnectionId { generation, serial: connected.serial }));
             self.closing.spawn(connected.peer.close());
             self.keep_outgoing();
         }

@@ -12,9 +12,9 @@ mod setup;
 pub use reports::Report;
 pub use setup::Identity;
 
-use crate::audio::Audio;
+use crate::audio::{Audio, ConnectionId};
 use crate::pipeline::Encoded;
-use crate::{Candidate, DescriptionKind, Generation, IceServer};
+use crate::{Candidate, DescriptionKind, IceServer};
 use setup::{Local, Made};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -46,7 +46,7 @@ pub enum PeerOrder {
 }
 
 pub struct PeerNote {
-    pub generation: Generation,
+    pub id: ConnectionId,
     pub event: PeerEvent,
 }
 
@@ -91,14 +91,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn start(generation: Generation, settings: PeerSettings, audio: Audio, notes: mpsc::Sender<PeerNote>) -> Self {
+    pub fn start(id: ConnectionId, settings: PeerSettings, audio: Audio, notes: mpsc::Sender<PeerNote>) -> Self {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let task = tokio::spawn(async move {
             let watched = notes.clone();
-            let work = tokio::spawn(Connection::run(generation, settings, audio, notes, inbox));
+            let work = tokio::spawn(Connection::run(id, settings, audio, notes, inbox));
             if work.await.is_err() {
                 let event = PeerEvent::Failed("the connection broke on what it was given".into());
-                let _ = watched.send(PeerNote { generation, event }).await;
+                let _ = watched.send(PeerNote { id, event }).await;
             }
         });
         Self { orders, task }
@@ -138,7 +138,7 @@ impl Outgoing {
 }
 
 struct Connection {
-    generation: Generation,
+    id: ConnectionId,
     settings: PeerSettings,
     audio: Audio,
     notes: mpsc::Sender<PeerNote>,
@@ -154,23 +154,23 @@ struct Connection {
 
 impl Connection {
     async fn run(
-        generation: Generation,
+        id: ConnectionId,
         settings: PeerSettings,
         audio: Audio,
         notes: mpsc::Sender<PeerNote>,
         mut orders: mpsc::Receiver<PeerOrder>,
     ) {
         let (local, mut happened) = mpsc::channel(LOCAL);
-        let made = match setup::make(&settings, generation, 0, &audio, &local).await {
+        let made = match setup::make(&settings, id, 0, &audio, &local).await {
             Ok(made) => made,
             Err(error) => {
                 let event = PeerEvent::Failed(format!("no connection can be made: {error}"));
-                let _ = notes.send(PeerNote { generation, event }).await;
+                let _ = notes.send(PeerNote { id, event }).await;
                 return;
             }
         };
         let mut connection = Self {
-            generation,
+            id,
             settings,
             audio,
             notes,
@@ -214,7 +214,7 @@ impl Connection {
 
     async fn offer(&mut self) -> Result<(), String> {
         if self.made.connection.signaling_state() != RTCSignalingState::Stable || self.remote.is_some() {
-            tracing::debug!(generation = self.generation, "offer asked for again");
+            tracing::debug!(id = ?self.id, "offer asked for again");
             return Ok(());
         }
         self.made.add_sound(DescriptionKind::Offer, &self.local).await.map_err(text)?;
@@ -228,7 +228,7 @@ impl Connection {
     async fn set_remote(&mut self, kind: DescriptionKind, sdp: String) -> Result<(), String> {
         if let Some(known) = &self.remote {
             if *known != (kind, sdp) {
-                tracing::debug!(generation = self.generation, "second description of the far side ignored");
+                tracing::debug!(id = ?self.id, "second description of the far side ignored");
             }
             return Ok(());
         }
@@ -236,7 +236,7 @@ impl Connection {
         match kind {
             DescriptionKind::Answer => {
                 if self.made.connection.signaling_state() != RTCSignalingState::HaveLocalOffer {
-                    tracing::debug!(generation = self.generation, "answer without an offer ignored");
+                    tracing::debug!(id = ?self.id, "answer without an offer ignored");
                     return Ok(());
                 }
                 let answer = RTCSessionDescription::answer(sdp.clone()).map_err(text)?;
@@ -265,9 +265,9 @@ impl Connection {
 
     /// Two offers crossed: ours is taken back, with the connection that made it.
     async fn yield_to_offer(&mut self) -> Result<(), webrtc::Error> {
-        tracing::debug!(generation = self.generation, "offers crossed, yielding");
+        tracing::debug!(id = ?self.id, "offers crossed, yielding");
         let attempt = self.made.attempt + 1;
-        let fresh = setup::make(&self.settings, self.generation, attempt, &self.audio, &self.local).await?;
+        let fresh = setup::make(&self.settings, self.id, attempt, &self.audio, &self.local).await?;
         std::mem::replace(&mut self.made, fresh).close().await;
         self.ours.clear();
         self.ours_done = false;
@@ -291,7 +291,7 @@ impl Connection {
             };
             if let Err(error) = self.made.connection.add_ice_candidate(init).await {
                 // One that cannot be used, a name of mDNS say; the others may do.
-                tracing::debug!(%error, generation = self.generation, "candidate not taken");
+                tracing::debug!(%error, id = ?self.id, "candidate not taken");
             }
         }
     }
@@ -336,7 +336,7 @@ impl Connection {
     }
 
     async fn say(&self, event: PeerEvent) {
-        let _ = self.notes.send(PeerNote { generation: self.generation, event }).await;
+        let _ = self.notes.send(PeerNote { id: self.id, event }).await;
     }
 }
 

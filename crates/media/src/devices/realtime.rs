@@ -147,3 +147,96 @@ impl PlayoutEnd {
         self.shared.underruns.swap(0, Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::Cell;
+
+    thread_local! {
+        static REFUSE: Cell<bool> = const { Cell::new(false) };
+        static BROKEN: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// The allocator of this test program: it counts what is asked of it while a thread is in a callback.
+    struct Strict;
+
+    impl Strict {
+        fn asked() {
+            if REFUSE.get() {
+                BROKEN.set(BROKEN.get() + 1);
+            }
+        }
+    }
+
+    // SAFETY: passes everything on to the system's allocator.
+    unsafe impl GlobalAlloc for Strict {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            Self::asked();
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+            Self::asked();
+            unsafe { System.dealloc(at, layout) }
+        }
+    }
+
+    #[global_allocator]
+    static ALLOCATOR: Strict = Strict;
+
+    /// How often memory was asked for or given back.
+    fn memory_calls(callback: impl FnOnce()) -> u32 {
+        BROKEN.set(0);
+        REFUSE.set(true);
+        callback();
+        REFUSE.set(false);
+        BROKEN.get()
+    }
+
+    #[test]
+    fn callbacks_neither_allocate_nor_free() {
+        let (mut capture, mut capture_end) = capture(48_000, 2);
+        let (mut playout, mut playout_end) = playout(48_000, 2);
+        let (input, mut output) = (vec![0.5f32; 960], vec![0i16; 4096]);
+        playout_end.write(&[0.25; 1_000]);
+        let calls = memory_calls(|| {
+            // Long enough to fill one ring and empty the other.
+            for _ in 0..50 {
+                capture.take(&input);
+                playout.fill(&mut output);
+            }
+        });
+        assert_eq!(calls, 0);
+        assert!(memory_calls(|| drop(vec![1u8; 10])) >= 2, "the control is not noticed");
+        let mut frame = [0.0; 480];
+        assert!(capture_end.read(&mut frame) && frame == [0.5; 480]);
+        assert!(playout_end.take_underruns() > 0);
+    }
+
+    #[test]
+    fn a_full_ring_keeps_what_it_has_and_the_oldest_can_be_dropped() {
+        let (mut capture, mut end) = capture(48_000, 1);
+        for block in 0..30 {
+            capture.take(&[block as f32 / 100.0; 480]);
+        }
+        assert_eq!(end.available(), 9_600);
+        end.drop_oldest(480);
+        let mut frame = [0.0; 480];
+        assert!(end.read(&mut frame));
+        assert_eq!(frame[0], 0.19);
+        assert!(!end.read(&mut frame));
+    }
+
+    #[test]
+    fn every_channel_gets_the_sound_and_what_is_missing_fades() {
+        let (mut playout, mut end) = playout(48_000, 2);
+        end.write(&[0.5; 100]);
+        let mut output = [9.0f32; 400];
+        playout.fill(&mut output);
+        assert!(output[..200].iter().all(|sample| *sample == 0.5));
+        assert!(output[200] < 0.5 && output[399] < 0.001 && output[200] == output[201]);
+        assert_eq!(end.waiting(), 0);
+    }
+}

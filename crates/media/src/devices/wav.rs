@@ -178,3 +178,129 @@ impl Sink for WavSink {
 fn fault(path: &Path, error: &hound::Error) -> DeviceFault {
     DeviceFault::File(format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::f32::consts::TAU;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    struct File(PathBuf);
+
+    impl File {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("bellwire-wav-{name}-{}.wav", std::process::id())))
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    /// Half a second of a tone of 0.5, on the first channel only.
+    fn write_tone(path: &Path, spec: WavSpec) {
+        let mut writer = WavWriter::create(path, spec).unwrap();
+        for i in 0..spec.sample_rate / 2 {
+            let sample = 0.5 * (TAU * 500.0 * i as f32 / spec.sample_rate as f32).sin();
+            for channel in 0..spec.channels {
+                let sample = if channel == 0 { sample } else { 0.0 };
+                match spec.sample_format {
+                    SampleFormat::Float => writer.write_sample(sample).unwrap(),
+                    SampleFormat::Int => {
+                        let full = ((1i64 << (spec.bits_per_sample - 1)) - 1) as f32;
+                        writer.write_sample((sample * full) as i32).unwrap();
+                    }
+                }
+            }
+        }
+        writer.finalize().unwrap();
+    }
+
+    fn read_all(source: &mut WavSource, from: Instant, milliseconds: u64) -> Vec<f32> {
+        let mut sound = Vec::new();
+        let mut frame = SILENCE;
+        while source.read(from + Duration::from_millis(milliseconds), &mut frame) {
+            sound.extend_from_slice(&frame);
+        }
+        sound
+    }
+
+    fn rms(sound: &[f32]) -> f32 {
+        (sound.iter().map(|s| s * s).sum::<f32>() / sound.len() as f32).sqrt()
+    }
+
+    #[test]
+    fn any_format_is_read_in_real_time_and_silence_follows() {
+        let formats =
+            [(8_000, 1, 16), (16_000, 2, 16), (44_100, 2, 24), (48_000, 1, 32), (96_000, 1, 8), (48_000, 2, 0)];
+        for (sample_rate, channels, bits) in formats {
+            let file = File::new(&format!("{sample_rate}-{channels}-{bits}"));
+            let (bits_per_sample, sample_format) =
+                if bits == 0 { (32, SampleFormat::Float) } else { (bits, SampleFormat::Int) };
+            write_tone(&file.0, WavSpec { channels, sample_rate, bits_per_sample, sample_format });
+            let now = Instant::now();
+            let mut source = WavSource::open(&file.0, now).unwrap();
+            assert!(source.expects_sound());
+            let sound = read_all(&mut source, now, 1_000);
+            assert_eq!(sound.len(), RATE as usize, "a second of frames in a second");
+            let expected = 0.3536 / f32::from(channels);
+            let heard = rms(&sound[4_800..19_200]);
+            assert!((heard - expected).abs() < 0.02, "{sample_rate} Hz, {channels} channels, {bits} bits: {heard}");
+            assert!(rms(&sound[26_000..]) < 0.001 && !source.expects_sound());
+        }
+    }
+
+    #[test]
+    fn what_is_discarded_is_never_read_and_the_position_moves_on() {
+        let file = File::new("discard");
+        let spec = WavSpec { channels: 1, sample_rate: 16_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        let mut writer = WavWriter::create(&file.0, spec).unwrap();
+        for second in [0i16, 8_000, 16_000] {
+            (0..16_000).for_each(|_| writer.write_sample(second).unwrap());
+        }
+        writer.finalize().unwrap();
+        let now = Instant::now();
+        let mut source = WavSource::open(&file.0, now).unwrap();
+        assert!(rms(&read_all(&mut source, now, 500)) < 0.001);
+        (500..2_500).step_by(10).for_each(|at| source.discard(now + Duration::from_millis(at)));
+        let after = read_all(&mut source, now, 2_900);
+        assert!((rms(&after[2_400..]) - 0.488).abs() < 0.01, "{}", rms(&after[2_400..]));
+        // To the frame, but for what the conversion reads ahead.
+        assert!((46_400..47_000).contains(&source.position()));
+        source.discard(now + Duration::from_secs(9));
+        assert!(rms(&read_all(&mut source, now, 10_000)) < 0.001 && !source.expects_sound());
+    }
+
+    #[test]
+    fn a_recording_is_readable_though_its_writer_never_finished() {
+        let file = File::new("killed");
+        let mut sink = WavSink::open(&file.0, false, Instant::now()).unwrap();
+        assert_eq!(WavReader::open(&file.0).unwrap().len(), 0);
+        (0..250).for_each(|_| sink.write(&[0.25; FRAME]));
+        std::mem::forget(sink);
+        let reader = WavReader::open(&file.0).unwrap();
+        assert_eq!((reader.len(), reader.spec().sample_rate), (96_000, RATE));
+    }
+
+    #[test]
+    fn a_recording_of_this_engine_is_continued_and_another_is_replaced() {
+        let file = File::new("continued");
+        for (append, frames) in [(false, 100), (true, 200), (false, 100)] {
+            let mut sink = WavSink::open(&file.0, append, Instant::now()).unwrap();
+            (0..100).for_each(|_| sink.write(&SILENCE));
+            drop(sink);
+            assert_eq!(WavReader::open(&file.0).unwrap().len() as usize, frames * FRAME);
+        }
+    }
+
+    #[test]
+    fn what_is_no_wav_file_is_a_fault_with_its_name() {
+        let file = File::new("broken");
+        std::fs::write(&file.0, b"RIFFxxxx").unwrap();
+        let Err(DeviceFault::File(text)) = WavSource::open(&file.0, Instant::now()) else { panic!("it opened") };
+        assert!(text.contains("bellwire-wav-broken"));
+    }
+}

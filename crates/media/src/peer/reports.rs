@@ -16,7 +16,7 @@ pub struct Report {
 
 /// The newest report about the stream `ssrc` in a compound packet.
 pub fn about(ssrc: u32, packets: &[Box<dyn Packet + Send + Sync>], now: SystemTime) -> Option<Report> {
-    let blocks = packets.iter().flat_map(|packet| {
+    let mut blocks = packets.iter().flat_map(|packet| {
         let any = packet.as_any();
         match (any.downcast_ref::<ReceiverReport>(), any.downcast_ref::<SenderReport>()) {
             (Some(report), _) => report.reports.as_slice(),
@@ -24,7 +24,7 @@ pub fn about(ssrc: u32, packets: &[Box<dyn Packet + Send + Sync>], now: SystemTi
             (None, None) => &[],
         }
     });
-    blocks.filter(|block| block.ssrc == ssrc).last().map(|block| read(block, now))
+    blocks.rfind(|block| block.ssrc == ssrc).map(|block| read(block, now))
 }
 
 fn read(block: &ReceptionReport, now: SystemTime) -> Report {

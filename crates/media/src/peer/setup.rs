@@ -2,8 +2,8 @@
 
 use super::PeerSettings;
 use super::reports::{self, Report};
-use crate::audio::Audio;
-use crate::{Candidate, DescriptionKind, Generation, RATE};
+use crate::audio::{Audio, ConnectionId};
+use crate::{Candidate, DescriptionKind, RATE};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -59,7 +59,7 @@ const MTU: usize = 1500;
 
 pub async fn make(
     settings: &PeerSettings,
-    generation: Generation,
+    id: ConnectionId,
     attempt: u32,
     audio: &Audio,
     local: &mpsc::Sender<Local>,
@@ -75,7 +75,7 @@ pub async fn make(
     if let Some(certificate) = connection.get_configuration().await.certificates.into_iter().next() {
         *settings.identity.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
-    listen(&connection, generation, attempt, audio, local);
+    listen(&connection, id, attempt, audio, local);
     Ok(Made { connection, attempt, track: None })
 }
 
@@ -156,13 +156,7 @@ fn servers(settings: &PeerSettings) -> Vec<RTCIceServer> {
         .collect()
 }
 
-fn listen(
-    connection: &RTCPeerConnection,
-    generation: Generation,
-    attempt: u32,
-    audio: &Audio,
-    local: &mpsc::Sender<Local>,
-) {
+fn listen(connection: &RTCPeerConnection, id: ConnectionId, attempt: u32, audio: &Audio, local: &mpsc::Sender<Local>) {
     let to = local.clone();
     connection.on_ice_candidate(Box::new(move |candidate| {
         let to = to.clone();
@@ -175,7 +169,7 @@ fn listen(
     connection.on_peer_connection_state_change(Box::new(move |state| {
         let to = to.clone();
         Box::pin(async move {
-            tracing::debug!(generation, %state, "connection");
+            tracing::debug!(?id, %state, "connection");
             let happened = match state {
                 RTCPeerConnectionState::Connected => Local::Connected { attempt },
                 RTCPeerConnectionState::Failed => {
@@ -192,17 +186,17 @@ fn listen(
     }));
     let audio = audio.clone();
     connection.on_track(Box::new(move |track, receiver, _| {
-        tokio::spawn(read_sound(generation, track, audio.clone()));
+        tokio::spawn(read_sound(id, track, audio.clone()));
         tokio::spawn(read_nothing(receiver));
         Box::pin(async {})
     }));
 }
 
-async fn read_sound(generation: Generation, track: Arc<TrackRemote>, audio: Audio) {
+async fn read_sound(id: ConnectionId, track: Arc<TrackRemote>, audio: Audio) {
     let mut buffer = vec![0; MTU];
     while let Ok((packet, _)) = track.read(&mut buffer).await {
         let header = packet.header;
-        audio.packet(generation, header.ssrc, header.sequence_number, header.timestamp, packet.payload);
+        audio.packet(id, header.ssrc, header.sequence_number, header.timestamp, packet.payload);
     }
 }
 
