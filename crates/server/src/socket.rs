@@ -123,7 +123,7 @@ impl Socket<'_> {
                 },
                 () = sleep_until(ping_at.min(dead_at)) => {
                     if Instant::now() >= dead_at {
-                        ControlFlow::Break(End::Close(Closing::new(close::DEAD, ErrorCode::HelloExpected)))
+                        ControlFlow::Break(End::Close(Closing::new(close::DEAD, ErrorCode::Unavailable)))
                     } else {
                         ping_at += Duration::from_secs(PING_SECONDS);
                         self.write(Message::Ping(Default::default())).await

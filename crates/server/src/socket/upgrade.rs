@@ -3,6 +3,7 @@
 use super::{Origin, serve};
 use crate::app::App;
 use crate::http::error::ApiError;
+use crate::rate::Place;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -25,6 +26,7 @@ pub async fn upgrade(
     if app.draining.is_cancelled() {
         return Err(ApiError::unavailable());
     }
+    let place = request.extensions().get::<Arc<Place>>().cloned();
     let upgraded = hyper::upgrade::on(&mut request);
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
@@ -32,6 +34,8 @@ pub async fn upgrade(
             Ok(io) => serve(app, io, origin).await,
             Err(e) => debug!(error = %e, "an upgrade failed"),
         }
+        // Until here the socket counts as a connection of its address.
+        drop(place);
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -1,0 +1,11 @@
+//! The real server on a free port, with real sockets and requests. One program, so that it is linked once.
+
+mod bad_input;
+mod calls;
+mod common;
+mod hostile;
+mod operation;
+mod outage;
+mod rest;
+mod sessions;
+mod tokens;
