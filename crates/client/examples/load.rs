@@ -1,6 +1,6 @@
 //! Load on a server of this machine, for `cargo xtask bench`; it speaks the protocol and nothing else of ours.
 //!
-//! `load idle ADDRESS OPERATOR-KEY PEOPLE` signs that many people in and holds them. `load relay ADDRESS OPERATOR-KEY
+//! `load idle ADDRESS OPERATOR-KEY PEOPLE` says `booked`, waits for a line, signs that many people in and holds them. `load relay ADDRESS OPERATOR-KEY
 //! CALLS MESSAGES` brings up calls to the point where candidates may travel, then has both sides of each send that many
 //! messages. Either makes its bookings itself, says `ready` and waits for a line on standard input; `relay` then prints
 //! `{"relayed","seconds"}`. It ends with its input.
@@ -40,6 +40,8 @@ async fn main() -> Result<()> {
 
 async fn idle(address: &str, key: &str, people: usize) -> Result<()> {
     let pairs = pairs(address, key, people.div_ceil(2)).await?;
+    say("booked")?;
+    next_line().await?;
     let tokens = pairs.into_iter().flat_map(|pair| [pair.client, pair.provider]).take(people);
     let mut held = JoinSet::new();
     let mut signing_in = JoinSet::new();

@@ -85,8 +85,13 @@ impl Sound {
 
     /// Plays a WAV file into a microphone, until its end or until the value is dropped.
     pub fn play(&self, microphone: &str, wav: &Path) -> Result<Process> {
+        self.play_into(&throat(microphone), wav)
+    }
+
+    /// As [`play`](Self::play), into a sink.
+    pub fn play_into(&self, sink: &str, wav: &Path) -> Result<Process> {
         let mut command = tethered("paplay");
-        command.arg(format!("--device={}", throat(microphone))).arg(wav).envs(self.env());
+        command.arg(format!("--device={sink}")).arg(wav).envs(self.env());
         Process::spawn(command, "paplay", &self.dir.join("paplay.log")).context("package pulseaudio-utils")
     }
 
@@ -122,7 +127,8 @@ impl Sound {
         self.process.id()
     }
 
-    fn load(&self, module: &[&str]) -> Result<Plugged> {
+    /// Loads a PulseAudio module.
+    pub fn load(&self, module: &[&str]) -> Result<Plugged> {
         let printed = self.pactl(&[&["load-module"], module].concat())?;
         Ok(Plugged(printed.trim().parse().with_context(|| format!("pactl printed {printed:?}"))?))
     }
