@@ -1,6 +1,6 @@
 //! Reading a client's frame, and saying what is wrong with one that cannot be read, without repeating any of it.
 
-use bellwire_signaling::{ClientFrame, CommandId, ErrorCode, VERSION, WireError};
+use bellwire_signaling::{Candidate, ClientFrame, Command, CommandId, ErrorCode, VERSION, WireError, limits};
 use serde::Deserialize;
 
 /// Why a frame was not taken, for its sender.
@@ -11,10 +11,28 @@ pub struct Unread {
 }
 
 pub fn read(text: &str) -> Result<ClientFrame, Unread> {
-    serde_json::from_str(text).map_err(|e| Unread {
-        id: id_of(text),
-        error: WireError { code: ErrorCode::BadFrame, message: sentence(&e), retry_after_ms: None },
-    })
+    let frame = serde_json::from_str(text).map_err(|e| unread(id_of(text), sentence(&e)))?;
+    match &frame {
+        ClientFrame::Command { id, command: Command::Candidates { candidates, .. } } => match fault_of(candidates) {
+            Some(fault) => Err(unread(Some(id.clone()), fault.into())),
+            None => Ok(frame),
+        },
+        ClientFrame::Command { .. } | ClientFrame::Hello { .. } | ClientFrame::DevPeople {} => Ok(frame),
+    }
+}
+
+fn unread(id: Option<CommandId>, message: String) -> Unread {
+    Unread { id, error: WireError { code: ErrorCode::BadFrame, message, retry_after_ms: None } }
+}
+
+/// What the types of the candidates do not say.
+fn fault_of(candidates: &[Candidate]) -> Option<&'static str> {
+    let named = |mid: &str| mid.len() <= limits::ID && mid.bytes().all(|b| b.is_ascii_graphic());
+    if candidates.len() > limits::CANDIDATES_A_MESSAGE {
+        return Some("too many candidates in one message");
+    }
+    let good = candidates.iter().all(|candidate| candidate.sdp_mid.as_deref().is_none_or(named));
+    (!good).then_some("a sdpMid is at most 128 printable letters")
 }
 
 /// Whether this is a hello of another version, whatever else it holds.
