@@ -149,7 +149,9 @@ fn a_call_outlives_a_server_that_is_killed_and_started_again() {
     stand.restart_server();
     for cli in [&mut caller, &mut callee] {
         cli.wait("link up", |event| is(event, "link") && event["state"] == "up");
-        cli.wait("statistics", |event| is(event, "stats"));
+    }
+    for _ in 0..5 {
+        caller.wait("statistics", |event| is(event, "stats"));
     }
     caller.say("hangup");
     let (caller, callee) = (caller.finish(), callee.finish());
