@@ -81,6 +81,14 @@ pub fn refusal(code: ErrorCode) -> WireError {
     WireError { code, message: message.into(), retry_after_ms: None }
 }
 
+/// The code as it travels.
+pub fn word(code: ErrorCode) -> String {
+    match serde_json::to_value(code) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => "unknown".into(),
+    }
+}
+
 pub fn refusal_until(code: ErrorCode, retry_after_ms: u64) -> WireError {
     WireError { retry_after_ms: Some(retry_after_ms), ..refusal(code) }
 }

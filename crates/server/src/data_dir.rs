@@ -2,8 +2,9 @@
 
 use crate::config::Secret;
 use crate::files;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug)]
@@ -54,6 +55,23 @@ impl DataDir {
         match self.running() {
             Some(running) => running.dev,
             None => self.dev_key().exists() || !self.signing_key().exists(),
+        }
+    }
+
+    /// For one server alone: two on one store would each think that all calls are theirs. Held until it is dropped, or the
+    /// process ends in any way.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.0.join("server.lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("{} cannot be opened", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => bail!("another server runs on {}", self.0.display()),
+            Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("{} cannot be locked", path.display())),
         }
     }
 
@@ -118,6 +136,16 @@ mod tests {
             let mode = std::fs::metadata(dir.0.join("operator.key")).expect("the file").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn one_server_at_a_time_has_the_directory() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let dir = DataDir::open(temp.path()).expect("a data directory");
+        let first = dir.lock().expect("the lock");
+        assert!(dir.lock().is_err());
+        drop(first);
+        dir.lock().expect("the lock");
     }
 
     #[test]

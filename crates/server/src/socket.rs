@@ -9,7 +9,7 @@ mod upgrade;
 pub use upgrade::upgrade;
 
 use crate::app::App;
-use crate::closing::{Closing, close, refusal, refusal_until};
+use crate::closing::{Closing, close, refusal, refusal_until, word};
 use crate::config::waits;
 use crate::inbound;
 use crate::rate::{self, Bucket};
@@ -259,7 +259,7 @@ async fn write(ws: &mut Ws, message: Message) -> Flow {
 /// Says why, closes, and reads what is still under way for a moment, so that the client gets the words and no reset.
 async fn say_goodbye(mut ws: Ws, closing: Closing) {
     let code = closing.code;
-    let reason = format!("{:?}", closing.error.code);
+    let reason = word(closing.error.code);
     debug!(code, reason, "a socket is closed");
     metrics::counter!("bellwire_sockets_closed_total", "code" => code.to_string()).increment(1);
     if let Ok(text) = frame(&ServerFrame::Refused { id: None, error: closing.error })

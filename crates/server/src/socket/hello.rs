@@ -4,7 +4,7 @@ use super::{End, Origin, Peer, Ws, text_of, write};
 use crate::app::App;
 use crate::auth::{Grant, Identity, TokenRole};
 use crate::clock;
-use crate::closing::{Closing, close};
+use crate::closing::{Closing, close, word};
 use crate::inbound;
 use crate::session::{Line, OUT_QUEUE, Outgoing, frame};
 use crate::store::PersonRole;
@@ -74,7 +74,7 @@ async fn sign_in(
     resume: Option<Resume>,
 ) -> Result<(Peer, mpsc::Receiver<Outgoing>), ErrorCode> {
     let refused = |code: ErrorCode| {
-        metrics::counter!("bellwire_sign_ins_refused_total", "code" => format!("{code:?}")).increment(1);
+        metrics::counter!("bellwire_sign_ins_refused_total", "code" => word(code)).increment(1);
         code
     };
     let Identity { user, name: claimed_name, booking, expires_at, .. } = app.check_token(token).map_err(refused)?;

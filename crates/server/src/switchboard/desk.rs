@@ -310,3 +310,35 @@ fn keep_allowed(candidates: &mut Vec<Candidate>, dev: bool) {
         Reach::Network | Reach::Name => true,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bellwire_signaling::CandidateLine;
+
+    #[test]
+    fn candidates_of_the_link_are_never_relayed_and_of_the_machine_in_development_alone() {
+        let check = |address: &str, dev: bool, expected: bool| {
+            let line = CandidateLine::new(format!("candidate:1 1 udp 1 {address} 9 typ host")).expect("a candidate");
+            let mut candidates = vec![Candidate { candidate: line, sdp_mid: None, sdp_m_line_index: 0 }];
+            keep_allowed(&mut candidates, dev);
+            assert_eq!(!candidates.is_empty(), expected, "{address}, dev: {dev}");
+        };
+        for (address, in_production, in_dev) in [
+            ("192.0.2.1", true, true),
+            ("10.0.0.7", true, true),
+            ("2001:db8::1", true, true),
+            ("1f4712db-ea17-4bcf-a596-105139dfd8bf.local", true, true),
+            ("127.0.0.1", false, true),
+            ("::1", false, true),
+            ("0.0.0.0", false, true),
+            ("::ffff:127.0.0.1", false, true),
+            ("169.254.169.254", false, false),
+            ("::ffff:169.254.169.254", false, false),
+            ("fe80::1", false, false),
+        ] {
+            check(address, false, in_production);
+            check(address, true, in_dev);
+        }
+    }
+}

@@ -2,20 +2,33 @@
 
 use super::desk::{Desk, Parcel};
 use crate::clock;
-use crate::closing::refusal_until;
+use crate::closing::{refusal_until, word};
+use crate::store::StoreError;
 use crate::store::sqlite::reason_name;
 use bellwire_call::{BookedCall, Effect, Who};
 use bellwire_signaling::{BookingId, CallId, Command, CommandId, ErrorCode, Event, ServerFrame, Side, UnixMs, UserId};
 use std::collections::HashMap;
 use std::time::Instant;
-use tracing::{error, info, warn};
+use tokio::task::JoinHandle;
+use tracing::{debug, error, info, warn};
 
 /// Calls taken back that are remembered; an app asks again within seconds or not at all.
 const UNDONE: usize = 1_024;
 
 /// Calls that could not be stored yet, each as it now is. It holds no more than were live when the store failed: no new ones
 /// begin until it works again.
-pub(super) type Spool = HashMap<CallId, BookedCall>;
+#[derive(Default)]
+pub(super) struct Spool {
+    calls: HashMap<CallId, BookedCall>,
+    /// A try that goes on beside the switchboard: a store that hangs must not hold up live calls.
+    retry: Option<JoinHandle<Result<Vec<BookedCall>, StoreError>>>,
+}
+
+impl Spool {
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+}
 
 impl Desk {
     /// Takes what the exchange wants done.
@@ -79,24 +92,59 @@ impl Desk {
     fn spool_all(&mut self, calls: Vec<BookedCall>) {
         for call in calls {
             note_end(&call);
-            self.spool.insert(call.id().clone(), call);
+            self.spool.calls.insert(call.id().clone(), call);
         }
     }
 
-    /// Tries to store what could not be stored.
-    pub(super) async fn store_spool(&mut self) {
-        if self.health.is_stored() {
+    /// Sees whether what could not be stored now is, and tries again if not.
+    pub(super) async fn retry_spool(&mut self) {
+        if self.health.is_stored() || self.spool.retry.as_ref().is_some_and(|retry| !retry.is_finished()) {
             return;
         }
-        let calls: Vec<BookedCall> = self.spool.values().cloned().collect();
-        let stored = if calls.is_empty() { self.store.check().await } else { self.store.save_calls(&calls).await };
-        match stored {
-            Ok(()) => {
-                self.spool.clear();
-                self.health.set_stored(true);
-                info!(calls = calls.len(), "the store works again");
+        if let Some(retry) = self.spool.retry.take() {
+            match retry.await {
+                Ok(Ok(stored)) => self.unspool(&stored),
+                Ok(Err(e)) => debug!(error = %e, calls = self.spool.len(), "the store still fails"),
+                Err(e) => error!(error = %e, "storing broke off"),
             }
-            Err(e) => tracing::debug!(error = %e, calls = calls.len(), "the store still fails"),
+        }
+        if !self.health.is_stored() {
+            let (store, calls) = (self.store.clone(), self.spooled());
+            self.spool.retry = Some(tokio::spawn(async move {
+                match calls.is_empty() {
+                    true => store.check().await?,
+                    false => store.save_calls(&calls).await?,
+                }
+                Ok(calls)
+            }));
+        }
+    }
+
+    /// The last try, when the server stops.
+    pub(super) async fn store_spool(&mut self) {
+        if let Some(retry) = self.spool.retry.take() {
+            retry.await.ok();
+        }
+        let calls = self.spooled();
+        if !calls.is_empty() && self.store.save_calls(&calls).await.is_ok() {
+            self.unspool(&calls);
+        }
+    }
+
+    fn spooled(&self) -> Vec<BookedCall> {
+        self.spool.calls.values().cloned().collect()
+    }
+
+    fn unspool(&mut self, stored: &[BookedCall]) {
+        for call in stored {
+            // One that went on since is stored again.
+            if self.spool.calls.get(call.id()).is_some_and(|now| now.version() == call.version()) {
+                self.spool.calls.remove(call.id());
+            }
+        }
+        if self.spool.calls.is_empty() {
+            self.health.set_stored(true);
+            info!(calls = stored.len(), "the store works again");
         }
     }
 
@@ -143,8 +191,7 @@ impl Desk {
                 let frame = match result {
                     Ok(reply) => ServerFrame::Ack { id, reply },
                     Err(error) => {
-                        metrics::counter!("bellwire_refusals_total", "code" => format!("{:?}", error.code))
-                            .increment(1);
+                        metrics::counter!("bellwire_refusals_total", "code" => word(error.code)).increment(1);
                         ServerFrame::Refused { id: Some(id), error }
                     }
                 };

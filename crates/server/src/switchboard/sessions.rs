@@ -126,7 +126,7 @@ impl Desk {
         }
         metrics::gauge!("bellwire_calls_live").set(self.exchange.live_calls() as f64);
         metrics::gauge!("bellwire_sessions").set(self.sessions.len() as f64);
-        self.store_spool().await;
+        self.retry_spool().await;
     }
 
     pub(super) fn close_all(&mut self) {
