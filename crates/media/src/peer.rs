@@ -150,6 +150,46 @@ struct Connection {
     ours: Vec<Candidate>,
     ours_done: bool,
     batch: Option<Instant>,
+    nudge: Option<Nudge>,
+    nudged: bool,
+}
+
+/// The ICE agent sends its checks, and the nomination that follows a good one, every 200 ms, or at once when it learns of
+/// a candidate. So the offering side, which nominates, tells it of a known candidate again under another guise, a few
+/// times in the first moments: the checks go to the same address, only sooner.
+struct Nudge {
+    at: Instant,
+    given: usize,
+    address: String,
+}
+
+/// Between a nudge and the one before.
+const NUDGES: [Duration; 5] = [
+    Duration::from_millis(8),
+    Duration::from_millis(12),
+    Duration::from_millis(25),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+];
+
+impl Nudge {
+    fn first(candidate: &str) -> Option<Self> {
+        let mut fields = candidate.split(' ').skip(4);
+        let (address, port) = (fields.next()?, fields.next()?);
+        address.parse::<std::net::IpAddr>().ok()?;
+        Some(Self { at: Instant::now() + NUDGES[0], given: 0, address: format!("{address} {port}") })
+    }
+
+    /// The guise: the lowest priority, so that the pair in use is never this one.
+    fn candidate(&self) -> String {
+        format!("candidate:nudge 1 udp 1 {} typ srflx raddr 0.0.0.0 rport {}", self.address, self.given + 1)
+    }
+
+    fn next(mut self) -> Option<Self> {
+        self.given += 1;
+        self.at += *NUDGES.get(self.given)?;
+        Some(self)
+    }
 }
 
 impl Connection {
@@ -181,10 +221,13 @@ impl Connection {
             ours: Vec::new(),
             ours_done: false,
             batch: None,
+            nudge: None,
+            nudged: false,
         };
         connection.say(PeerEvent::Opened).await;
         loop {
             let batch = connection.batch;
+            let nudge = connection.nudge.as_ref().map(|nudge| nudge.at);
             let result = tokio::select! {
                 order = orders.recv() => match order {
                     Some(PeerOrder::Offer) => connection.offer().await,
@@ -201,6 +244,10 @@ impl Connection {
                 }
                 () = tokio::time::sleep_until(batch.unwrap_or_else(Instant::now)), if batch.is_some() => {
                     connection.send_candidates().await;
+                    Ok(())
+                }
+                () = tokio::time::sleep_until(nudge.unwrap_or_else(Instant::now)), if nudge.is_some() => {
+                    connection.nudge().await;
                     Ok(())
                 }
             };
@@ -283,6 +330,10 @@ impl Connection {
                 }
                 continue;
             }
+            if !self.nudged && matches!(self.remote, Some((DescriptionKind::Answer, _))) {
+                self.nudge = Nudge::first(&candidate.candidate);
+                self.nudged = self.nudge.is_some();
+            }
             let init = RTCIceCandidateInit {
                 candidate: candidate.candidate,
                 sdp_mid: candidate.mid,
@@ -294,6 +345,15 @@ impl Connection {
                 tracing::debug!(%error, id = ?self.id, "candidate not taken");
             }
         }
+    }
+
+    async fn nudge(&mut self) {
+        let Some(nudge) = self.nudge.take() else { return };
+        let init = RTCIceCandidateInit { candidate: nudge.candidate(), sdp_mline_index: Some(0), ..Default::default() };
+        if let Err(error) = self.made.connection.add_ice_candidate(init).await {
+            tracing::debug!(%error, id = ?self.id, "nudge not taken");
+        }
+        self.nudge = nudge.next();
     }
 
     async fn happened(&mut self, local: Local) {
@@ -311,6 +371,7 @@ impl Connection {
                 }
             }
             Local::Connected { .. } => {
+                self.nudge = None;
                 if let Some(track) = &self.made.track {
                     self.say(PeerEvent::Connected(Outgoing(Arc::clone(track)))).await;
                 }
