@@ -29,6 +29,8 @@ pub(crate) struct Sound {
     tone: Option<Tone>,
     muted: bool,
     generation: Option<media::Generation>,
+    /// Closings that the engine has not answered: until then it may still tell of connections that are gone.
+    closings: u32,
     /// Candidates that were handed out for `generation`.
     candidates: usize,
     heard: VecDeque<Heard>,
@@ -46,6 +48,7 @@ impl Sound {
             tone: None,
             muted: false,
             generation: None,
+            closings: 0,
             candidates: 0,
             heard: VecDeque::new(),
             input: DeviceState::Closed,
@@ -91,6 +94,8 @@ impl Sound {
                 self.calling = false;
                 self.generation = None;
                 self.tone(None);
+                self.heard.retain(|heard| !matches!(heard, Heard::Media(_)));
+                self.closings += u32::from(self.engine.is_some());
                 self.tell_if_made(media::Command::Close);
                 self.note_closed();
             }
@@ -186,6 +191,7 @@ impl Sound {
     fn engine_is_gone(&mut self) {
         tracing::error!("the media engine has ended");
         self.engine = None;
+        self.closings = 0;
         self.checking = false;
         self.tone = None;
         if let Some(generation) = self.generation.take() {
@@ -195,6 +201,21 @@ impl Sound {
 
     fn translate(&mut self, event: media::Event) {
         let heard = match event {
+            media::Event::Closed => {
+                self.closings = self.closings.saturating_sub(1);
+                return;
+            }
+            media::Event::Opened { .. }
+            | media::Event::Description { .. }
+            | media::Event::Candidates { .. }
+            | media::Event::Flowing { .. }
+            | media::Event::Stalled { .. }
+            | media::Event::Failed { .. }
+            | media::Event::Stats(_)
+                if self.closings > 0 =>
+            {
+                return;
+            }
             media::Event::Opened { generation } => Heard::Media(MediaEvent::Opened { generation }),
             media::Event::Description { generation, kind, sdp } => match Sdp::new(sdp) {
                 Ok(sdp) => {

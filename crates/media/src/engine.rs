@@ -80,6 +80,9 @@ async fn refuse(
                 Some(Command::Open { generation }) => {
                     let _ = events.send(Event::Failed { generation, why: why.to_owned() }).await;
                 }
+                Some(Command::Close) => {
+                    let _ = events.send(Event::Closed).await;
+                }
                 Some(_) => {}
                 None => return,
             },
@@ -419,6 +422,7 @@ impl Loop {
         self.wants.call = false;
         self.wants.warm = false;
         self.keep_devices();
+        self.emit(Event::Closed);
     }
 
     fn keep_outgoing(&mut self) {

@@ -144,6 +144,9 @@ pub enum Event {
     /// This connection will not work: ICE or DTLS failed, or 10 s went by without a frame, or the far side's
     /// description was refused.
     Failed { generation: Generation, why: String },
+    /// The answer to [`Command::Close`]: nothing follows that a connection from before it did. The next call counts its
+    /// generations from one again.
+    Closed,
     /// Once a second while a connection stands.
     Stats(Box<Stats>),
     /// Ten times a second while the devices are open; 0 to 1, RMS on a scale of -60 to 0 dBFS.
