@@ -5,6 +5,7 @@
 //! and never decides what both sides must agree on; alone it decides only for its own user: a hang-up shows at once, and
 //! with no link a call that has been lost for long enough is over, until the server's word replaces that ([`State::Ended`]).
 
+mod answers;
 mod interface;
 mod outbox;
 mod talking;
@@ -13,7 +14,7 @@ pub use interface::*;
 
 use bellwire_signaling::{
     AttemptId, Because, BookingId, BookingView, CallId, CallView, Command, CommandId, EndReason, Ending, ErrorCode,
-    Event, Phase, Reply, Side, WireError,
+    Event, Phase, Side,
 };
 use outbox::Outbox;
 use std::collections::{BTreeMap, VecDeque};
@@ -182,17 +183,6 @@ impl Endpoint {
         }
     }
 
-    fn handle_reply(&mut self, id: &CommandId, result: Result<Reply, WireError>, now: Monotonic) {
-        let Some(command) = self.outbox.answered(id) else { return };
-        match result {
-            Ok(Reply::Done {}) => {}
-            Ok(Reply::Call { call }) => self.invite_answered(id, call, now),
-            Ok(Reply::Bookings { bookings }) => self.bookings = bookings,
-            Ok(Reply::History { calls }) => self.notice(Notice::History(calls)),
-            Err(error) => self.refused(id, command, &error, now),
-        }
-    }
-
     fn handle_media(&mut self, event: MediaEvent, now: Monotonic) {
         let Some(Call { now: shown, stage: Stage::Talking(talking), .. }) = &mut self.call else { return };
         let Some(id) = shown.call.clone() else { return };
@@ -348,74 +338,6 @@ impl Endpoint {
         call.now.connected_at = talking.connected_at;
         call.now.peer_muted = peer_muted;
         self.act(doing);
-    }
-
-    fn invite_answered(&mut self, id: &CommandId, call_id: CallId, now: Monotonic) {
-        let taken_back = self.taken_back.iter().position(|taken| taken == id);
-        if let Some(at) = taken_back {
-            self.taken_back.remove(at);
-            self.remember_over(call_id.clone());
-            self.outbox.push(Command::HangUp { call: call_id.clone() });
-        }
-        if let Some(call) = self.call.as_mut().filter(|call| call.invite.as_ref() == Some(id)) {
-            call.invite = None;
-            call.now.call = Some(call_id.clone());
-            if let Some(view) = self.others.remove(&call_id) {
-                self.handle_view(view, now);
-            }
-        }
-        self.take_waiting(now);
-    }
-
-    fn refused(&mut self, id: &CommandId, command: Command, error: &WireError, now: Monotonic) {
-        let again = matches!(error.code, ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::Internal);
-        if again && outbox::outlives_a_session(&command) {
-            return self.outbox.again(id.clone(), command, now.plus(error.retry_after_ms.unwrap_or(1_000)));
-        }
-        self.taken_back.retain(|taken| taken != id);
-        match command {
-            Command::Invite { .. } => {
-                if self.call.as_ref().is_some_and(|call| call.invite.as_ref() == Some(id)) {
-                    let over = self.call.as_ref().is_some_and(Call::is_over);
-                    self.call = None;
-                    self.close();
-                    if !over {
-                        self.notice(Notice::Refused { code: error.code, retry_after_ms: error.retry_after_ms });
-                    }
-                    self.take_waiting(now);
-                }
-            }
-            Command::Bookings {} | Command::History { .. } => {
-                self.notice(Notice::Refused { code: error.code, retry_after_ms: error.retry_after_ms });
-            }
-            Command::Accept { call } | Command::Decline { call, .. } | Command::HangUp { call } => {
-                self.lost_from_server(&call, error.code, now);
-                if error.code == ErrorCode::InAnotherCall
-                    && let Some(current) = self.call.as_mut().filter(|now| now.now.call.as_ref() == Some(&call))
-                    && let Stage::Before { accepted, .. } = &mut current.stage
-                {
-                    *accepted = false;
-                    current.now.state = State::Ringing;
-                    self.notice(Notice::Refused { code: error.code, retry_after_ms: None });
-                }
-            }
-            Command::Ringing { call }
-            | Command::Ready { call, .. }
-            | Command::Describe { call, .. }
-            | Command::Candidates { call, .. }
-            | Command::Hearing { call, .. }
-            | Command::Renew { call, .. }
-            | Command::Muted { call, .. } => self.lost_from_server(&call, error.code, now),
-        }
-    }
-
-    /// The server no longer knows this call. It tells everything else by a view.
-    fn lost_from_server(&mut self, id: &CallId, code: ErrorCode, now: Monotonic) {
-        let ours = self.call.as_ref().is_some_and(|call| call.now.call.as_ref() == Some(id) && !call.is_over());
-        if code == ErrorCode::NotFound && ours {
-            let reason = self.call.as_ref().map_or(EndReason::MediaLost, Call::reason_to_give_up);
-            self.end_here(reason, None, now);
-        }
     }
 
     /// A call that rings, or that this device is said to carry, becomes ours if we have none.

@@ -66,7 +66,7 @@ fn run(world: &mut World) -> Result<(), String> {
     world.run_until(trouble, whim)?;
 
     // Peace: all that was broken is mended, nobody touches anything.
-    if !world.server.up {
+    if world.server.down {
         world.at(0, Act::ServerStarts);
     }
     for device in 0..devices {

@@ -6,5 +6,6 @@
 mod ghost;
 mod histories;
 mod scripts;
+mod server;
 mod sound;
 mod world;

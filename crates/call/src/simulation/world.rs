@@ -1,14 +1,14 @@
 //! Two to four devices, one server, the links between, in virtual time.
 
 use super::ghost::Ghost;
+use super::server::Server;
 use super::sound::{Sound, SoundOutput};
 use crate::endpoint::{Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
-use crate::exchange::{Effect, Exchange, RECENT_MS, Who};
+use crate::exchange::{Exchange, RECENT_MS, Who};
 use crate::{BookedCall, Booking, Person};
-use bellwire_signaling::limits::{RESUME_MESSAGES, RESUME_SECONDS};
 use bellwire_signaling::*;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// Server time at the start of a history.
 pub(super) const BASE: u64 = 1_800_000_000_000;
@@ -18,7 +18,7 @@ pub(super) struct World {
     pub(super) rng: fastrand::Rng,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Happening>,
-    made: u64,
+    pub(super) made: u64,
     pub(super) devices: Vec<Device>,
     pub(super) bookings: Vec<Booking>,
     pub(super) server: Server,
@@ -45,7 +45,8 @@ pub(super) struct Device {
     epoch: u64,
     /// Counts closings of the sound engine, which says nothing more of what it closed.
     closings: u64,
-    session: Option<(u64, u64)>,
+    /// The session to resume, and the last event seen in it.
+    pub(super) session: Option<(u64, u64)>,
     up_at: u64,
     down_at: u64,
 }
@@ -55,22 +56,6 @@ pub(super) enum Link {
     Down,
     Greeting,
     Up { since: u64 },
-}
-
-pub(super) struct Server {
-    pub(super) exchange: Exchange,
-    pub(super) up: bool,
-    pub(super) store: BTreeMap<CallId, BookedCall>,
-    attempts: BTreeMap<(BookingId, AttemptId), CallId>,
-    sessions: BTreeMap<u64, Session>,
-    made: u128,
-}
-
-struct Session {
-    who: Who,
-    seq: u64,
-    ring: VecDeque<(u64, Event)>,
-    lost_at: Option<u64>,
 }
 
 enum Happening {
@@ -123,14 +108,7 @@ impl World {
             sound: Sound::new(devices.len()),
             devices,
             bookings,
-            server: Server {
-                exchange: Exchange::new(),
-                up: true,
-                store: BTreeMap::new(),
-                attempts: BTreeMap::new(),
-                sessions: BTreeMap::new(),
-                made: 0,
-            },
+            server: Server::default(),
             ghost: Ghost::default(),
             checked_at: 0,
             overdue: BTreeMap::new(),
@@ -164,7 +142,7 @@ impl World {
 
     fn next_moment(&self) -> u64 {
         let queued = self.queue.peek().map(|Reverse((at, _))| *at);
-        let server = self.server.exchange.poll_timeout().filter(|_| self.server.up);
+        let server = self.server.exchange.poll_timeout().filter(|_| !self.server.down);
         let server = server.map(|(at, _)| at.0.saturating_sub(BASE));
         let endpoints = self.devices.iter().filter_map(|d| d.endpoint.poll_timeout()).map(|(at, _)| at.0).min();
         let sound = self.sound.next_moment();
@@ -180,7 +158,7 @@ impl World {
                 self.happen(happening, whim)?;
             }
         }
-        if self.server.up && self.server.exchange.poll_timeout().is_some_and(|(at, _)| at <= self.unix()) {
+        if !self.server.down && self.server.exchange.poll_timeout().is_some_and(|(at, _)| at <= self.unix()) {
             let now = self.unix();
             self.server.exchange.timeout(now);
             self.drain_server()?;
@@ -200,7 +178,7 @@ impl World {
     fn happen(&mut self, happening: Happening, whim: &mut impl FnMut(&mut World, usize)) -> Result<(), String> {
         match happening {
             Happening::Greet { device, epoch } => {
-                if self.devices[device].epoch == epoch && self.server.up {
+                if self.devices[device].epoch == epoch && !self.server.down {
                     self.greet(device)?;
                 } else if self.devices[device].epoch == epoch {
                     self.lose_link(device)?;
@@ -209,7 +187,7 @@ impl World {
                 Ok(())
             }
             Happening::ToServer { device, epoch, frame } => {
-                if self.devices[device].epoch == epoch && self.server.up {
+                if self.devices[device].epoch == epoch && !self.server.down {
                     self.serve(device, frame)?;
                 }
                 Ok(())
@@ -265,7 +243,7 @@ impl World {
                 Ok(())
             }
             Act::ServerStops => {
-                self.server.up = false;
+                self.server.down = true;
                 self.sound.lossy = true;
                 self.server.sessions.clear();
                 for device in 0..self.devices.len() {
@@ -279,7 +257,7 @@ impl World {
             }
             Act::ServerStarts => {
                 self.server.exchange = Exchange::new();
-                self.server.up = true;
+                self.server.down = false;
                 self.server_up_since = self.now;
                 let now = self.unix();
                 let kept = |call: &&BookedCall| call.ended().is_none_or(|(at, _)| at.plus(RECENT_MS) > now);
@@ -293,7 +271,7 @@ impl World {
             Act::Stranger(command) => self.try_stranger(command),
             Act::CancelBooking(n) => {
                 self.bookings[n].state = BookingState::Cancelled;
-                if self.server.up {
+                if !self.server.down {
                     let (booking, now) = (self.bookings[n].clone(), self.unix());
                     self.server.exchange.booking_changed(&booking, now);
                     self.drain_server()?;
@@ -307,140 +285,10 @@ impl World {
         }
     }
 
-    // The server.
-
-    fn greet(&mut self, device: usize) -> Result<(), String> {
-        let (now, who) = (self.now, self.devices[device].who.clone());
-        let resume = self.devices[device].session;
-        let found = resume.and_then(|(session, seen)| {
-            let kept = self.server.sessions.get(&session)?;
-            let alive = kept.lost_at.is_none_or(|at| now - at < RESUME_SECONDS * 1_000);
-            let whole = kept.ring.front().is_none_or(|(first, _)| *first <= seen + 1);
-            (kept.who == who && alive && whole).then_some((session, seen))
-        });
-        let resumed = found.is_some();
-        self.server.sessions.retain(|id, s| s.who != who || Some(*id) == found.map(|(id, _)| id));
-        let (session, seen) = found.unwrap_or_else(|| {
-            self.made += 1;
-            let fresh = Session { who: who.clone(), seq: 0, ring: VecDeque::new(), lost_at: None };
-            self.server.sessions.insert(self.made, fresh);
-            (self.made, 0)
-        });
-        let welcome = ServerFrame::Welcome {
-            session: SessionId::new(session.to_string()).map_err(|e| e.to_string())?,
-            resumed,
-            server_time: self.unix(),
-            you: You { user: who.user.clone(), name: String::new() },
-            limits: Limits { frame_bytes: 0, ping_seconds: 0, resume_seconds: 0 },
-        };
-        self.send(device, welcome);
-        if let Some(kept) = self.server.sessions.get_mut(&session) {
-            kept.lost_at = None;
-            let missed: Vec<_> = kept.ring.iter().filter(|(seq, _)| *seq > seen).cloned().collect();
-            for (seq, event) in missed {
-                self.send(device, ServerFrame::Event { seq, event });
-            }
-        }
-        let now = self.unix();
-        self.server.exchange.link_up(&who, now);
-        self.drain_server()
-    }
-
-    fn serve(&mut self, device: usize, frame: ClientFrame) -> Result<(), String> {
-        let ClientFrame::Command { id, command } = frame else { return Err("no command".into()) };
-        let (who, now) = (self.devices[device].who.clone(), self.unix());
-        self.ghost.said(device, &command);
-        let result = match &command {
-            Command::Bookings {} | Command::History { .. } => Ok(Reply::Done {}),
-            Command::Invite { booking, attempt } => {
-                let stored = self.bookings.iter().find(|b| b.id == *booking).cloned();
-                let key = (booking.clone(), attempt.clone());
-                let known = self.server.attempts.get(&key).cloned();
-                self.server.made += 1;
-                let fresh = CallId::from_bits(self.server.made);
-                match stored {
-                    None => Err(ErrorCode::NotFound),
-                    Some(stored) => {
-                        let seen = self.server.exchange.invite(&who, &id, &stored, attempt, fresh, known, now);
-                        self.ghost.invited(&seen);
-                        seen
-                    }
-                }
-            }
-            _ => self.server.exchange.command(&who, &id, &command, now),
-        };
-        self.drain_server()?;
-        let answer = match result {
-            Ok(reply) => ServerFrame::Ack { id, reply },
-            Err(code) => ServerFrame::Refused {
-                id: Some(id),
-                error: WireError { code, message: String::new(), retry_after_ms: None },
-            },
-        };
-        self.send(device, answer);
-        Ok(())
-    }
-
-    fn drain_server(&mut self) -> Result<(), String> {
-        while let Some(effect) = self.server.exchange.poll_effect() {
-            match effect {
-                Effect::Save(call) => {
-                    let now = self.unix();
-                    self.ghost.saved(&call, &self.server.store, &self.bookings, &self.sound, &self.devices, now)?;
-                    self.note(|w| format!("{:>7} server {}", w.now, phase_of(&call)));
-                    self.server.attempts.insert((call.booking().clone(), call.attempt().clone()), call.id().clone());
-                    self.server.store.insert(call.id().clone(), *call);
-                }
-                Effect::Deliver { to, event } => {
-                    self.ghost.delivered(&to, &event, &self.server.store)?;
-                    self.deliver(&to, event);
-                }
-                Effect::PresenceChanged(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn deliver(&mut self, to: &Who, event: Event) {
-        let Some((_, session)) = self.server.sessions.iter_mut().find(|(_, s)| s.who == *to) else { return };
-        session.seq += 1;
-        session.ring.push_back((session.seq, event.clone()));
-        if session.ring.len() > RESUME_MESSAGES {
-            session.ring.pop_front();
-        }
-        let (seq, live) = (session.seq, session.lost_at.is_none());
-        if let Some(device) = self.devices.iter().position(|d| d.who == *to)
-            && live
-        {
-            self.send(device, ServerFrame::Event { seq, event });
-        }
-    }
-
-    fn try_stranger(&mut self, command: Command) -> Result<(), String> {
-        if !self.server.up {
-            return Ok(());
-        }
-        let who = Who { user: id("mallory"), device: id("mallory-1") };
-        self.made += 1;
-        let (command_id, now) = (CommandId::from_bits(u128::MAX - u128::from(self.made)), self.unix());
-        let result = match &command {
-            Command::Invite { booking, attempt } => {
-                let Some(stored) = self.bookings.iter().find(|b| b.id == *booking).cloned() else { return Ok(()) };
-                let fresh = CallId::from_bits(u128::from(self.made));
-                self.server.exchange.invite(&who, &command_id, &stored, attempt, fresh, None, now)
-            }
-            other => self.server.exchange.command(&who, &command_id, other, now),
-        };
-        if result != Err(ErrorCode::NotFound) {
-            return Err(format!("rule 2: a stranger's {command:?} was answered {result:?}"));
-        }
-        self.drain_server()
-    }
-
     /// Rule 4: whoever is linked and free shows a call that rings for them. Looked at once a second.
     fn check_now(&mut self) -> Result<(), String> {
         const SETTLED: u64 = 6_000;
-        if !self.server.up || self.now < self.checked_at + 1_000 || self.now < self.server_up_since + SETTLED {
+        if self.server.down || self.now < self.checked_at + 1_000 || self.now < self.server_up_since + SETTLED {
             return Ok(());
         }
         self.checked_at = self.now;
@@ -539,7 +387,7 @@ impl World {
         self.push(at, Happening::ToServer { device, epoch, frame });
     }
 
-    fn send(&mut self, device: usize, frame: ServerFrame) {
+    pub(super) fn send(&mut self, device: usize, frame: ServerFrame) {
         let here = &mut self.devices[device];
         let at = here.down_at.max(self.now + self.rng.u64(self.delay.clone()));
         here.down_at = at;
@@ -558,7 +406,7 @@ impl World {
         for session in self.server.sessions.values_mut().filter(|s| s.who == who) {
             session.lost_at = Some(now);
         }
-        if self.server.up {
+        if !self.server.down {
             let now = self.unix();
             self.server.exchange.link_down(&who, now);
             self.drain_server()?;
@@ -617,7 +465,7 @@ pub(super) fn describe(state: &State) -> String {
     }
 }
 
-fn phase_of(call: &BookedCall) -> String {
+pub(super) fn phase_of(call: &BookedCall) -> String {
     let device = call.device(Side::Caller).cloned().unwrap_or_else(|| id("none"));
     match call.view(Side::Caller, &device).phase {
         Phase::Inviting { .. } => "inviting".into(),
