@@ -162,7 +162,7 @@ impl Desk {
 
 fn fresh_session(only: Option<BookingId>, expires_at: UnixMs, now: UnixMs) -> Session {
     let text = format!("s{:032x}", rand::random::<u128>());
-    // 33 hexadecimal digits are always a session's id.
+    // invariant: a letter and 32 hexadecimal digits are always a session's id.
     let id = SessionId::try_from(text).unwrap_or_else(|_| unreachable!("a session's id is printable"));
     Session::new(id, only, expires_at, now)
 }
