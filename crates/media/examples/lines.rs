@@ -1,4 +1,4 @@
-//! An engine on stdin and stdout, for trying it against something else: `lines VOICE.wav RECORDING.wav [BIND]`.
+//! An engine on stdin and stdout, for trying it against something else: `lines VOICE.wav|MICROPHONE RECORDING.wav|SPEAKER [BIND]`.
 //!
 //! Each line in is an object with one of `offer` (true), `remote` ([kind, sdp]), `candidates` ([[text, index]]) or `close`;
 //! each line out has one of `description`, `candidates`, `said`. It opens generation 1 at once and ends with its input.
@@ -11,12 +11,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [voice, recording, rest @ ..] = arguments.as_slice() else {
-        eprintln!("usage: lines VOICE.wav RECORDING.wav [BIND]");
+        eprintln!("usage: lines VOICE.wav|MICROPHONE RECORDING.wav|SPEAKER [BIND]");
         std::process::exit(2);
     };
     let (engine, mut events) = Engine::start(Config {
-        input: DeviceChoice::Wav(voice.into()),
-        output: DeviceChoice::Wav(recording.into()),
+        input: choice(voice),
+        output: choice(recording),
         bind: rest.first().and_then(|text| text.parse().ok()),
         ..Config::default()
     });
@@ -33,6 +33,11 @@ async fn main() {
         }
     }
     engine.shutdown().await;
+}
+
+/// Files end in `.wav`; anything else names a device.
+fn choice(text: &str) -> DeviceChoice {
+    if text.ends_with(".wav") { DeviceChoice::Wav(text.into()) } else { DeviceChoice::Named(text.to_owned()) }
 }
 
 fn commands(value: &Value) -> Vec<Command> {
@@ -67,6 +72,7 @@ fn said(event: Event) -> Value {
         Event::Opened { .. } => json!({"said": "opened"}),
         Event::Flowing { .. } => json!({"said": "flowing"}),
         Event::Stalled { .. } => json!({"said": "stalled"}),
+        Event::Closed => json!({"said": "closed"}),
         Event::Failed { why, .. } => json!({"said": "failed", "why": why}),
         Event::Level { input, output } => json!({"said": "level", "input": input, "output": output}),
         Event::Device(event) => json!({"said": "device", "event": event}),

@@ -324,6 +324,9 @@ impl Thread {
             source.discard(now);
         }
         while self.captured(now, &mut frame) {
+            if !self.sending && self.input.source.is_none() {
+                continue;
+            }
             let packet = if self.sending {
                 self.send.captured(&mut frame)
             } else {

@@ -1,6 +1,6 @@
 //! The system's microphones and speakers, by cpal.
 //!
-//! Streams run at 48 kHz with 10 ms buffers where the device allows it; anything else is converted here. On Linux the
+//! Streams run at 48 kHz with buffers of 5 or 10 ms where the device allows it; anything else is converted here. On Linux the
 //! sound server is used when it answers, else ALSA.
 
 use super::realtime::{self, CaptureEnd, PlayoutEnd};
@@ -14,8 +14,15 @@ use std::time::{Duration, Instant};
 
 /// How long a device may take to open before it counts as broken.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+/// A sound server keeps two buffers, so each of these counts twice in the delay. Recording in smaller pieces costs far more
+/// processor time (PulseAudio sends a message for each, and its client clears a mebibyte for each message).
+const CAPTURE_BUFFER_MS: u32 = 10;
+const PLAYOUT_BUFFER_MS: u32 = 5;
 /// The most that may wait in a ring; beyond it the oldest is dropped.
 const MOST_WAITING_MS: usize = 60;
+
+/// Ten seconds without an underrun.
+const CALM_FRAMES: usize = 1000;
 
 /// A device that is there, and how the system knows it.
 pub struct Found {
@@ -157,6 +164,7 @@ impl Found {
                         resampler: Resampler::new(RATE, config.sample_rate)?,
                         rate: config.sample_rate as usize,
                         extra: 0,
+                        calm: 0,
                         converted: Vec::new(),
                     };
                     return Ok((Running(stream), Box::new(sink)));
@@ -198,10 +206,14 @@ impl Found {
             return Err(DeviceFault::Other(format!("sample format {} is not known", chosen.sample_format())));
         }
         let mut config = chosen.config();
-        let tenth = chosen.sample_rate() / 100;
+        let wished = chosen.sample_rate() / 1000
+            * match kind {
+                DeviceKind::Input => CAPTURE_BUFFER_MS,
+                DeviceKind::Output => PLAYOUT_BUFFER_MS,
+            };
         config.buffer_size = BufferSize::Fixed(match chosen.buffer_size() {
-            SupportedBufferSize::Range { min, max } => tenth.clamp(*min, (*max).max(*min)),
-            SupportedBufferSize::Unknown => tenth,
+            SupportedBufferSize::Range { min, max } => wished.clamp(*min, (*max).max(*min)),
+            SupportedBufferSize::Unknown => wished,
         });
         Ok((config, chosen.sample_format()))
     }
@@ -332,8 +344,9 @@ struct Speaker {
     end: PlayoutEnd,
     resampler: Resampler,
     rate: usize,
-    /// Added to what waits in the ring, after the callback found too little.
+    /// Added to what waits in the ring, after the callback found too little; taken back when all has been well.
     extra: usize,
+    calm: usize,
     converted: Vec<f32>,
 }
 
@@ -342,13 +355,19 @@ impl Sink for Speaker {
         let most = self.rate * MOST_WAITING_MS / 1000;
         if self.end.take_underruns() > 0 {
             self.extra = (self.extra + self.rate / 200).min(most);
+            self.calm = 0;
         }
         // A whole callback must be there when it comes, and the sound thread looks each 5 ms.
-        let callback = self.end.callback().max(self.rate / 100);
+        let callback = self.end.callback().max(self.rate / 200);
         self.end.waiting() < (callback + self.rate / 200 + self.extra).min(most.max(callback))
     }
 
     fn write(&mut self, frame: &Frame) {
+        self.calm += 1;
+        if self.calm >= CALM_FRAMES {
+            self.calm = 0;
+            self.extra = self.extra.saturating_sub(self.rate / 400);
+        }
         self.converted.clear();
         self.resampler.convert(frame, &mut self.converted);
         self.end.write(&self.converted);
