@@ -10,7 +10,7 @@ mod sound;
 
 pub use driver::{Driver, free_port};
 pub use process::{Process, tail, tethered, wait_for};
-pub use sound::{Recording, Sound};
+pub use sound::{Plugged, Recording, Sound};
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -59,10 +59,10 @@ impl Desk {
         env
     }
 
-    /// A picture of the whole display.
+    /// A picture of what stands on the display.
     pub fn screenshot(&self, to: &Path) -> Result<()> {
         let status = std::process::Command::new("import")
-            .args(["-display", &self.display.name, "-window", "root"])
+            .args(["-display", &self.display.name, "-window", "root", "-trim", "+repage"])
             .arg(to)
             .status()
             .context("`import` is not there (package imagemagick)")?;

@@ -25,6 +25,8 @@ impl Sound {
     pub fn start(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let socket = dir.join("native");
+        // The server lets everybody in, but takes a client for broken that has no cookie of this length.
+        std::fs::write(dir.join("cookie"), [0; 256])?;
         let mut command = tethered("pulseaudio");
         command
             .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--log-target=stderr"])
@@ -43,18 +45,25 @@ impl Sound {
     }
 
     /// What a program needs to find this server and no other.
-    pub fn env(&self) -> [(&'static str, OsString); 2] {
+    pub fn env(&self) -> [(&'static str, OsString); 3] {
         let mut server = OsString::from("unix:");
         server.push(&self.socket);
-        [("PULSE_SERVER", server), ("XDG_RUNTIME_DIR", self.dir.clone().into_os_string())]
+        [
+            ("PULSE_SERVER", server),
+            ("PULSE_COOKIE", self.dir.join("cookie").into()),
+            ("XDG_RUNTIME_DIR", self.dir.clone().into_os_string()),
+        ]
     }
 
-    /// A speaker named `NAME` whose sound [`record`](Self::record) hears.
+    /// A speaker named `NAME`, from now on the default one, whose sound [`record`](Self::record) hears.
     pub fn plug_speaker(&self, name: &str) -> Result<Plugged> {
-        self.load(&["module-null-sink", &format!("sink_name={name}"), &described("sink_properties", name), RATED])
+        let speaker =
+            self.load(&["module-null-sink", &format!("sink_name={name}"), &described("sink_properties", name), RATED])?;
+        self.pactl(&["set-default-sink", name])?;
+        Ok(speaker)
     }
 
-    /// A microphone named `NAME` that hears what is [`play`](Self::play)ed into it.
+    /// A microphone named `NAME`, from now on the default one, that hears what is [`play`](Self::play)ed into it.
     pub fn plug_microphone(&self, name: &str) -> Result<[Plugged; 2]> {
         let throat = throat(name);
         let sink = self.load(&[
@@ -69,13 +78,8 @@ impl Sound {
             &format!("master={throat}.monitor"),
             &described("source_properties", name),
         ])?;
+        self.pactl(&["set-default-source", name])?;
         Ok([source, sink])
-    }
-
-    pub fn choose_defaults(&self, microphone: &str, speaker: &str) -> Result<()> {
-        self.pactl(&["set-default-source", microphone])?;
-        self.pactl(&["set-default-sink", speaker])?;
-        Ok(())
     }
 
     /// Pulls a device out.
