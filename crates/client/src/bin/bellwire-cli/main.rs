@@ -27,8 +27,10 @@ enum Exit {
     MediaFailed = 5,
 }
 
-/// What is logged where `BELLWIRE_LOG` says nothing. The WebRTC crates warn of each step of an ordinary call's end.
-const LOGGED: &str = "warn,webrtc=error,webrtc_ice=error,webrtc_sctp=error,webrtc_dtls=error,dtls=error,turn=error";
+/// What is logged where `BELLWIRE_LOG` says nothing. The WebRTC crates warn of each step of an ordinary call's end; the
+/// PulseAudio one calls each closed stream an error.
+const LOGGED: &str = "warn,webrtc=error,webrtc_ice=error,webrtc_sctp=error,webrtc_dtls=error,dtls=error,turn=error,\
+                      pulseaudio=off";
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("BELLWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
