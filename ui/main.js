@@ -1,6 +1,6 @@
 // The page: hears views and levels from the shell, sends it what people press.
 
-import { press_of, render } from "./render.js";
+import { level, press_of, render } from "./render.js";
 import { byId } from "./dom.js";
 import { watchKeys } from "./keys.js";
 import { ask, listen, windowLabel } from "./shell.js";
@@ -64,14 +64,6 @@ function watchPage() {
   }
 }
 
-/** @param {Level} level */
-function showLevel(level) {
-  const style = document.documentElement.style;
-  style.setProperty("--own", level.input.toFixed(2));
-  style.setProperty("--voice", level.output.toFixed(2));
-  document.querySelector(".meter")?.setAttribute("aria-valuenow", String(Math.round(level.input * 100)));
-}
-
 async function start() {
   document.documentElement.lang = language;
   label(document);
@@ -86,7 +78,7 @@ async function start() {
     // The ring window is closed by the shell when the ring is over; until then it shows nothing else.
     if (windowLabel === "main" || view.screen.name === "incoming") render(view);
   });
-  if (windowLabel === "main") await listen("level", showLevel);
+  if (windowLabel === "main") await listen("level", (/** @type {Level} */ now) => level(now.input, now.output));
   ask("page_ready");
 }
 

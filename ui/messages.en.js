@@ -156,6 +156,7 @@ const sentences = {
   microphone_in_use: () => "Another program holds the microphone. Close that program, or choose another microphone.",
   microphone_silent: () => "Nothing at all comes from your microphone. Look for a mute switch on it, or choose another one.",
   microphone_fault: (s, f) => `The microphone cannot be opened (${f.name(s.why)}). Plug it in again, or choose another one.`,
+  file_fault: (s, f) => `The sound file cannot be used (${f.name(s.why)}). Choose a device instead, or start with another file.`,
   microphone_fallback: (s, f) => `The microphone you chose is not there. ${f.name(s.device)} is used until it is back.`,
   speaker_missing: () => "No speaker was found. Plug in headphones or a speaker; they are used at once.",
   speaker_busy: () => "Another program holds the speaker. Close that program, or choose another speaker.",

@@ -141,11 +141,15 @@ function card(node, card) {
   const presence = within(node, ".presence");
   text(presence, say(card.presence?.text));
   attribute(presence, "class", card.presence?.here ? "presence here" : "presence");
-  const call = within(node, ".call");
-  show(call, card.call);
-  attribute(call, "data-press", card.call ? "call" : null);
+  // Not merely hidden: the bar may hold the call button of the same booking.
+  let call = node.querySelector(".call");
+  if (!card.call) return call?.remove();
+  if (!call) {
+    call = stamp("card-call");
+    within(node, ".words").append(call);
+  }
   attribute(call, "data-call", card.booking);
-  if (card.call) text(call, say({ id: "do_call", name: card.peer.name }));
+  text(/** @type {HTMLElement} */ (call), say({ id: "do_call", name: card.peer.name }));
 }
 
 /** @param {import("./bindings.d.ts").Check} now */
@@ -169,6 +173,7 @@ function person(screen, peer, topic) {
 /** @param {import("./bindings.d.ts").Incoming} now */
 function incoming(now) {
   person("incoming", now.peer, now.topic);
+  text(byId("incoming-when"), now.starts_at === null ? "" : format.moment(now.starts_at));
   keyed(within(byId("reasons"), "ul"), now.reasons, (reason) => reason.because, () => stamp("reason-row"), (node, reason) => {
     const button = within(node, "button");
     attribute(button, "data-because", reason.because);
@@ -209,6 +214,8 @@ function ended(now) {
 function sound(view) {
   show(byId("details"), "figures" in view.screen && view.screen.figures.length > 0);
   const sound = view.sound;
+  // Where there are no devices to hear from, nothing moves.
+  if (!sound) level(0, 0);
   const panel = /** @type {HTMLDetailsElement} */ (byId("sound"));
   if (sound && panel.hidden && view.screen.name === "check") panel.open = true;
   else if (sound && panel.hidden) panel.open = false;
@@ -219,6 +226,14 @@ function sound(view) {
   tick("echo-cancellation", sound.echo_cancellation);
   tick("noise-suppression", sound.noise_suppression);
   tick("gain-control", sound.gain_control);
+}
+
+/** How loud both sides are, 0 to 1. @param {number} input @param {number} output */
+export function level(input, output) {
+  const style = document.documentElement.style;
+  style.setProperty("--own", input.toFixed(2));
+  style.setProperty("--voice", output.toFixed(2));
+  attribute(within(document, ".meter"), "aria-valuenow", String(Math.round(input * 100)));
 }
 
 /** @param {string} id @param {DeviceOption[]} devices */

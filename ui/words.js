@@ -10,11 +10,12 @@ import english from "./messages.en.js";
  */
 
 const languages = [english];
-const words = languages.find((each) => navigator.language.startsWith(each.language)) ?? english;
+const locale = knownLocale(navigator.language);
+const words = languages.find((each) => locale.startsWith(each.language)) ?? english;
 
-const clock = new Intl.DateTimeFormat(navigator.language, { hour: "numeric", minute: "2-digit" });
-const day = new Intl.DateTimeFormat(navigator.language, { weekday: "long", day: "numeric", month: "long" });
-const date = new Intl.DateTimeFormat(navigator.language, { day: "numeric", month: "short" });
+const clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" });
+const date = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
 const unit = (/** @type {string} */ name) => new Intl.NumberFormat(words.language, { style: "unit", unit: name, unitDisplay: "long" });
 const units = { second: unit("second"), minute: unit("minute"), hour: unit("hour"), day: unit("day") };
 
@@ -47,6 +48,15 @@ export const format = {
     return minutes === 0 ? whole : `${whole} ${units.minute.format(minutes)}`;
   },
 };
+
+/** What a system without a language says ("C") is no locale, and Intl throws at it. @param {string} wanted */
+function knownLocale(wanted) {
+  try {
+    return Intl.DateTimeFormat.supportedLocalesOf(wanted)[0] ?? english.language;
+  } catch {
+    return english.language;
+  }
+}
 
 /** @param {number} at */
 function isToday(at) {

@@ -31,8 +31,10 @@ use tauri::{AppHandle, Manager};
 use tracing_subscriber::EnvFilter;
 use windows::Windows;
 
-/// Our own steps; of the libraries only what is wrong. `RUST_LOG` says otherwise.
-const LOG: &str = "warn,bellwire_shell=info,bellwire_client=info,bellwire_call=info,bellwire_media=info";
+/// Our own steps; of the libraries what is wrong, and of the WebRTC ones only what is broken: they warn of each packet
+/// that comes after a call's end. The PulseAudio one calls each closed stream an error; bellwire_media says what counts. `RUST_LOG` says otherwise.
+const LOG: &str = "warn,bellwire_shell=info,bellwire_client=info,bellwire_call=info,bellwire_media=info,webrtc=error,\
+                   webrtc_ice=error,webrtc_sctp=error,webrtc_dtls=error,dtls=error,turn=error,pulseaudio=off";
 
 /// Runs the app until its end.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {

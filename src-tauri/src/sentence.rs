@@ -249,6 +249,9 @@ pub enum Sentence {
     MicrophoneFault {
         why: String,
     },
+    FileFault {
+        why: String,
+    },
     MicrophoneFallback {
         device: String,
     },

@@ -23,7 +23,8 @@ impl Shown<'_> {
                     DeviceFault::NoDevice => Sentence::CheckNoMicrophone {},
                     DeviceFault::PermissionRefused => Sentence::CheckPermission {},
                     DeviceFault::InUse => Sentence::CheckInUse {},
-                    DeviceFault::File(why) | DeviceFault::Other(why) => Sentence::CheckFault { why: plain(why) },
+                    DeviceFault::File(why) => Sentence::FileFault { why: plain(why) },
+                    DeviceFault::Other(why) => Sentence::CheckFault { why: plain(why) },
                 };
                 (text, Mood::Bad)
             }
@@ -40,7 +41,8 @@ impl Shown<'_> {
             DeviceState::Missing { why } => match why {
                 DeviceFault::NoDevice | DeviceFault::PermissionRefused => Sentence::SpeakerNone {},
                 DeviceFault::InUse => Sentence::SpeakerInUse {},
-                DeviceFault::File(why) | DeviceFault::Other(why) => Sentence::SpeakerFault { why: plain(why) },
+                DeviceFault::File(why) => Sentence::FileFault { why: plain(why) },
+                DeviceFault::Other(why) => Sentence::SpeakerFault { why: plain(why) },
             },
             DeviceState::Open { .. } | DeviceState::Closed if self.known.sound_played => Sentence::SpeakerPlaying {},
             DeviceState::Open { .. } | DeviceState::Closed => Sentence::SpeakerTry {},
@@ -121,9 +123,8 @@ impl Shown<'_> {
                     DeviceFault::NoDevice => (Sentence::MicrophoneMissing {}, false),
                     DeviceFault::PermissionRefused => (Sentence::MicrophonePermission {}, true),
                     DeviceFault::InUse => (Sentence::MicrophoneInUse {}, false),
-                    DeviceFault::File(why) | DeviceFault::Other(why) => {
-                        (Sentence::MicrophoneFault { why: plain(why) }, false)
-                    }
+                    DeviceFault::File(why) => (Sentence::FileFault { why: plain(why) }, false),
+                    DeviceFault::Other(why) => (Sentence::MicrophoneFault { why: plain(why) }, false),
                 };
                 (Mood::Bad, text, permission)
             }
@@ -141,7 +142,8 @@ impl Shown<'_> {
                 let text = match why {
                     DeviceFault::NoDevice | DeviceFault::PermissionRefused => Sentence::SpeakerMissing {},
                     DeviceFault::InUse => Sentence::SpeakerBusy {},
-                    DeviceFault::File(why) | DeviceFault::Other(why) => Sentence::SpeakerBroken { why: plain(why) },
+                    DeviceFault::File(why) => Sentence::FileFault { why: plain(why) },
+                    DeviceFault::Other(why) => Sentence::SpeakerBroken { why: plain(why) },
                 };
                 Some(notice(Mood::Bad, text))
             }
