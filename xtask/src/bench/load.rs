@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use xtask::server::Server;
 
 const PEOPLE: u32 = 5_000;
-const CALLS: u32 = 200;
+const CALLS: u32 = 500;
 /// A little below what the server lets one socket send at once.
 const MESSAGES: u32 = 120;
 /// What each program may open: the soft limit alone, which needs no privilege.
