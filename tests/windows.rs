@@ -338,7 +338,8 @@ impl App {
     async fn has_card(&self, seeded: &Seeded) -> Result<()> {
         until(&format!("the {} sees the booking", self.name), async || {
             let card = format!("[data-booking=\"{}\"]", seeded.booking);
-            Ok(Some(self.web.find(By::Css(card)).await?).map(drop))
+            self.web.find(By::Css(card)).await?;
+            Ok(Some(()))
         })
         .await
     }
