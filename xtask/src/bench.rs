@@ -3,6 +3,7 @@
 //! A missed aim is marked and fails nothing: figures of a machine that does something else at the time say little. All
 //! of it stays on this machine. The figures are also written as JSON below target/bench.
 
+mod cost;
 mod delay;
 mod load;
 mod process;
@@ -30,15 +31,17 @@ pub struct Options {
 enum Part {
     /// Accept to the first sound, in 30 calls.
     Setup,
-    /// Microphone to speaker; an endpoint's processor time and memory.
+    /// Microphone to speaker.
     Sound,
+    /// An endpoint's processor time and memory.
+    Cost,
     /// The server's memory for each idle signed-in connection.
     Idle,
     /// Relayed signaling messages.
     Relay,
 }
 
-const ALL: &[Part] = &[Part::Setup, Part::Sound, Part::Idle, Part::Relay];
+const ALL: &[Part] = &[Part::Setup, Part::Sound, Part::Cost, Part::Idle, Part::Relay];
 
 /// One measured value.
 #[derive(Clone, Debug, Serialize)]
@@ -97,6 +100,7 @@ pub fn run(options: &Options) -> Result<()> {
         figures.extend(match part {
             Part::Setup => setup::measure(&dir)?,
             Part::Sound => sound::measure(&dir)?,
+            Part::Cost => cost::measure(&dir)?,
             Part::Idle => load::idle(&dir)?,
             Part::Relay => load::relay(&dir)?,
         });

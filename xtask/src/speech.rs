@@ -51,3 +51,20 @@ pub fn speak(voice: Voice, wav: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// As [`speak`], said again and again for at least so many seconds.
+pub fn speak_for(voice: Voice, wav: &Path, seconds: u32) -> Result<()> {
+    speak(voice, wav)?;
+    let once = std::fs::read(wav)?;
+    // What espeak-ng writes has the plain header of 44 bytes: the rate stands at 24, the size of the samples at 40.
+    let (Some(header), Some(samples)) = (once.get(..44), once.get(44..)) else { bail!("espeak-ng wrote no speech") };
+    let rate = u32::from_le_bytes([header[24], header[25], header[26], header[27]]);
+    let wanted = seconds as usize * rate as usize * 2;
+    let samples = samples.repeat(wanted.div_ceil(samples.len().max(1)));
+    let size = u32::try_from(samples.len())?;
+    let mut all = header.to_vec();
+    all[4..8].copy_from_slice(&(size + 36).to_le_bytes());
+    all[40..44].copy_from_slice(&size.to_le_bytes());
+    all.extend(samples);
+    Ok(std::fs::write(wav, all)?)
+}
