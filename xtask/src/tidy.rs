@@ -32,8 +32,9 @@ pub fn run(options: &Options) -> Result<()> {
         breaches += usize::from(!report(name, result));
     }
     if !options.static_only {
-        for (package, test) in GENERATED {
-            breaches += usize::from(!report(test, generated(package, test, options.bless)));
+        for (package, test, variable) in GENERATED {
+            let bless = options.bless.then_some(*variable);
+            breaches += usize::from(!report(test, generated(package, test, bless)));
         }
     }
     if breaches > 0 {
@@ -116,12 +117,12 @@ fn page_types() -> Result<Vec<String>> {
     Ok(std::fs::read_to_string(log)?.lines().skip(1).map(str::to_owned).collect())
 }
 
-fn generated(package: &str, test: &str, bless: bool) -> Result<Vec<String>> {
+fn generated(package: &str, test: &str, bless: Option<&str>) -> Result<Vec<String>> {
     let name = format!("tidy-{test}");
     let mut command = build::cargo();
     command.args(["test", "--package", package, test]);
-    if bless {
-        command.env("BELLWIRE_BLESS", "1");
+    if let Some(variable) = bless {
+        command.env(variable, "1");
     }
     let log = step::log(&name);
     let passed = step::run_to_log(&name, &mut command, &log)?;
