@@ -111,7 +111,7 @@ pub fn provide(purposes: &[Purpose], no_install: bool) -> Result<()> {
         );
     }
     apt(&["update"], "apt-update")?;
-    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     arguments.extend(&missing);
     apt(&arguments, "apt-install")?;
     let still = self::missing(purposes);
