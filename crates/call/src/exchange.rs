@@ -179,21 +179,7 @@ impl Exchange {
         if let Some(answer) = self.answered(who, id) {
             return answer;
         }
-        let call = match command {
-            Command::Ringing { call }
-            | Command::Accept { call }
-            | Command::Decline { call, .. }
-            | Command::HangUp { call }
-            | Command::Ready { call, .. }
-            | Command::Describe { call, .. }
-            | Command::Candidates { call, .. }
-            | Command::Hearing { call, .. }
-            | Command::Renew { call, .. }
-            | Command::Muted { call, .. } => call,
-            Command::Bookings {} | Command::History { .. } | Command::Invite { .. } => {
-                return Err(ErrorCode::WrongState);
-            }
-        };
+        let call = command.call().ok_or(ErrorCode::WrongState)?;
         let answer = self.step(who, call, command, now).map(|()| Reply::Done {});
         self.remember(who, id, &answer);
         answer

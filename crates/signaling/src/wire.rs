@@ -106,6 +106,25 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The call that this command names, if it names one.
+    pub fn call(&self) -> Option<&CallId> {
+        match self {
+            Self::Ringing { call }
+            | Self::Accept { call }
+            | Self::Decline { call, .. }
+            | Self::HangUp { call }
+            | Self::Ready { call, .. }
+            | Self::Describe { call, .. }
+            | Self::Candidates { call, .. }
+            | Self::Hearing { call, .. }
+            | Self::Renew { call, .. }
+            | Self::Muted { call, .. } => Some(call),
+            Self::Bookings {} | Self::History { .. } | Self::Invite { .. } => None,
+        }
+    }
+}
+
 /// Why a callee declines, in the words an app offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -273,20 +273,7 @@ impl Desk {
     /// Whether a session that is for one booking alone must not know of this command's call.
     fn is_hidden(&self, only: Option<&BookingId>, command: &Command) -> bool {
         let Some(only) = only else { return false };
-        let call = match command {
-            Command::Ringing { call }
-            | Command::Accept { call }
-            | Command::Decline { call, .. }
-            | Command::HangUp { call }
-            | Command::Ready { call, .. }
-            | Command::Describe { call, .. }
-            | Command::Candidates { call, .. }
-            | Command::Hearing { call, .. }
-            | Command::Renew { call, .. }
-            | Command::Muted { call, .. } => call,
-            Command::Bookings {} | Command::History { .. } | Command::Invite { .. } => return false,
-        };
-        self.exchange.call(call).is_none_or(|call| call.booking() != only)
+        command.call().is_some_and(|call| self.exchange.call(call).is_none_or(|call| call.booking() != only))
     }
 
     /// Closes every socket; what could not be stored is tried once more.
