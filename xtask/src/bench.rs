@@ -93,7 +93,8 @@ pub fn run(options: &Options) -> Result<()> {
     system::provide(&[Purpose::Engine, Purpose::Speech, Purpose::VirtualSound], options.no_install)?;
     build::programs("release", &["bellwire-server", "bellwire-client"], &["--example", "load"])?;
     println!("  build        done");
-    let dir = fresh(&xtask::target().join("bench/run"))?;
+    // Of this run alone: two benches at once spoil their figures, but not their files.
+    let dir = fresh(&xtask::target().join(format!("bench/run-{}", std::process::id())))?;
     let parts = if options.only.is_empty() { ALL } else { &options.only };
     let mut figures = Vec::new();
     for part in parts {
@@ -105,6 +106,8 @@ pub fn run(options: &Options) -> Result<()> {
             Part::Relay => load::relay(&dir)?,
         });
     }
+    // Kept only where something went wrong.
+    std::fs::remove_dir_all(&dir)?;
     table(&figures);
     write(&figures)
 }
