@@ -75,8 +75,9 @@ id!(
 );
 id!(BookingId);
 id!(CallId);
+id!(RoomId);
 id!(
-    /// Names a person to the other party, for one booking; useless elsewhere.
+    /// Names a person to the others, for one booking, room or match; useless elsewhere.
     Handle
 );
 id!(

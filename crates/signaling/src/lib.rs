@@ -1,14 +1,16 @@
 //! What travels between an app and the server: messages, ids, limits, versions.
 //!
-//! One file holds all messages ([`wire`]), one the ids ([`ids`]), one the two texts that come from a WebRTC library and
+//! One file holds all messages ([`wire`], with the values of [`rooms`] in their own), one the ids ([`ids`]), one the two texts that come from a WebRTC library and
 //! are checked before anyone relays them ([`sdp`]). `docs/protocol.md` is the reference for people; the golden files in
 //! `golden/` show each message as it travels. Nothing here acts: no clock, no socket, no state.
 
 pub mod ids;
+pub mod rooms;
 pub mod sdp;
 pub mod wire;
 
 pub use ids::*;
+pub use rooms::*;
 pub use sdp::*;
 pub use wire::*;
 
@@ -17,6 +19,8 @@ pub const SUBPROTOCOL: &str = "bellwire.v1";
 pub const VERSION: u16 = 1;
 /// Where the socket stands on the server.
 pub const SOCKET_PATH: &str = "/v1/socket";
+/// The label of the data channel that carries text.
+pub const CHAT_CHANNEL: &str = "bellwire-chat";
 
 /// Limits of the wire. A hello's answer repeats those a client acts on.
 pub mod limits {
@@ -35,6 +39,11 @@ pub mod limits {
     pub const TOKEN: usize = 4096;
     /// Calls in one page of the history.
     pub const HISTORY_PAGE: u16 = 50;
+    /// People in one room.
+    pub const ROOM_MEMBERS: usize = 8;
+    /// Bytes of one line of text, and lines kept of one call.
+    pub const CHAT_TEXT: usize = 4_000;
+    pub const CHAT_LINES: usize = 500;
     /// Seconds from a socket's opening to its hello.
     pub const HELLO_SECONDS: u64 = 5;
     /// Seconds between pings, and without a pong until a socket counts as dead.

@@ -5,8 +5,8 @@
 //! resumes gets what it missed. An event that shows a call holds the whole of it: the newest replaces the others.
 
 use crate::{
-    AttemptId, BookingId, CallId, Candidate, CommandId, DescriptionKind, DeviceId, Handle, Sdp, SessionId, Token,
-    UnixMs, UserId,
+    AttemptId, BookingId, CallId, Candidate, ChatLine, CommandId, Complaint, Departure, DescriptionKind, DeviceId,
+    Handle, KeepChat, RoomId, RoomView, Sdp, SearchView, SessionId, Token, UnixMs, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,72 @@ pub enum Command {
         call: CallId,
         muted: bool,
     },
+    /// This party wants the text of the call kept in its record, or no longer. Kept only while both want it.
+    KeepChat {
+        call: CallId,
+        keep: bool,
+    },
+    /// Lines that this party wrote, delivered, and both want kept.
+    ChatLines {
+        call: CallId,
+        lines: Vec<String>,
+    },
+    /// Enters a room; being there already is no fault. [`Event::Room`] follows.
+    EnterRoom {
+        room: RoomId,
+    },
+    LeaveRoom {
+        room: RoomId,
+    },
+    RoomMuted {
+        room: RoomId,
+        muted: bool,
+    },
+    /// Hosts only.
+    LockRoom {
+        room: RoomId,
+        locked: bool,
+    },
+    /// Hosts only. They cannot enter again.
+    RemoveMember {
+        room: RoomId,
+        member: Handle,
+    },
+    /// The connection of this generation with this member is lost: both shall make the next one.
+    RenewMember {
+        room: RoomId,
+        member: Handle,
+        generation: u32,
+    },
+    DescribeTo {
+        room: RoomId,
+        member: Handle,
+        generation: u32,
+        kind: DescriptionKind,
+        sdp: Sdp,
+    },
+    CandidatesTo {
+        room: RoomId,
+        member: Handle,
+        generation: u32,
+        candidates: Vec<Candidate>,
+        done: bool,
+    },
+    /// Joins the queue for the next partner. [`Event::Search`] follows, again whenever the place changes.
+    Search {},
+    /// Leaves the queue, or the match.
+    StopSearching {},
+    /// Leaves the match and joins the queue again. The two are not matched again for a while.
+    Skip {},
+    /// Never to be matched with this partner again; ends the match with them, if it goes on.
+    Block {
+        partner: Handle,
+    },
+    /// Tells the operator of a partner, up to a day after the match.
+    Report {
+        partner: Handle,
+        complaint: Complaint,
+    },
 }
 
 impl Command {
@@ -119,8 +185,25 @@ impl Command {
             | Self::Candidates { call, .. }
             | Self::Hearing { call, .. }
             | Self::Renew { call, .. }
-            | Self::Muted { call, .. } => Some(call),
-            Self::Bookings {} | Self::History { .. } | Self::Invite { .. } => None,
+            | Self::Muted { call, .. }
+            | Self::KeepChat { call, .. }
+            | Self::ChatLines { call, .. } => Some(call),
+            Self::Bookings {}
+            | Self::History { .. }
+            | Self::Invite { .. }
+            | Self::EnterRoom { .. }
+            | Self::LeaveRoom { .. }
+            | Self::RoomMuted { .. }
+            | Self::LockRoom { .. }
+            | Self::RemoveMember { .. }
+            | Self::RenewMember { .. }
+            | Self::DescribeTo { .. }
+            | Self::CandidatesTo { .. }
+            | Self::Search {}
+            | Self::StopSearching {}
+            | Self::Skip {}
+            | Self::Block { .. }
+            | Self::Report { .. } => None,
         }
     }
 }
@@ -229,6 +312,33 @@ pub enum Event {
         booking: BookingId,
         presence: Presence,
     },
+    /// All that this device may know of the room it is in, now.
+    Room {
+        view: RoomView,
+    },
+    /// This device is in the room no more.
+    RoomOver {
+        room: RoomId,
+        why: Departure,
+    },
+    /// A member's description or candidates for this device, in the order they were sent.
+    DescriptionFrom {
+        room: RoomId,
+        member: Handle,
+        generation: u32,
+        kind: DescriptionKind,
+        sdp: Sdp,
+    },
+    CandidatesFrom {
+        room: RoomId,
+        member: Handle,
+        generation: u32,
+        candidates: Vec<Candidate>,
+        done: bool,
+    },
+    Search {
+        view: SearchView,
+    },
 }
 
 /// A call as one device of one party sees it. Versions only grow; an older one is thrown away.
@@ -240,6 +350,7 @@ pub struct CallView {
     pub version: u32,
     pub you: Side,
     pub peer: Peer,
+    pub keep_chat: KeepChat,
     pub phase: Phase,
 }
 
@@ -416,6 +527,9 @@ pub struct CallRecord {
     pub connected_at: Option<UnixMs>,
     pub ended_at: UnixMs,
     pub ending: Ending,
+    /// The text that both wanted kept, in the order in which it came to the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chat: Vec<ChatLine>,
 }
 
 /// Why something was refused. `message` is a sentence for logs and developers; apps show their own by `code`.
@@ -455,6 +569,10 @@ pub enum ErrorCode {
     WrongState,
     /// The generation is not the call's newest.
     StaleGeneration,
+    /// The room has no place left.
+    RoomFull,
+    /// Already searching, or matched.
+    AlreadySearching,
     RateLimited,
     /// The same device signed in again; this socket is closed.
     Replaced,
