@@ -2,6 +2,8 @@
 
 use crate::booking::Booking;
 use crate::fault::{Fault, planted};
+use crate::kept_chat::KeptChat;
+use crate::sides::Sides;
 use bellwire_signaling::limits::CANDIDATES_A_GENERATION;
 use bellwire_signaling::{
     AttemptId, Because, BookingId, CallId, CallRecord, CallView, Command, Connection, DescriptionKind, DeviceId,
@@ -52,8 +54,10 @@ pub struct BookedCall {
     attempt: AttemptId,
     caller: Party,
     callee: Party,
-    /// Who makes the offers: fixed for the call, so that two never cross.
+    /// Who makes the offers: fixed from the accept on, so that two never cross.
     offerer: Side,
+    #[serde(default)]
+    chat: KeptChat,
     version: u32,
     invited_at: UnixMs,
     state: State,
@@ -89,35 +93,6 @@ struct Talk {
     /// Candidates relayed in this generation, to bound them.
     #[serde(skip)]
     candidates: Sides<usize>,
-}
-
-/// One value for each side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sides<T> {
-    pub caller: T,
-    pub callee: T,
-}
-
-impl<T> Sides<T> {
-    pub fn of(&self, side: Side) -> &T {
-        match side {
-            Side::Caller => &self.caller,
-            Side::Callee => &self.callee,
-        }
-    }
-
-    pub fn of_mut(&mut self, side: Side) -> &mut T {
-        match side {
-            Side::Caller => &mut self.caller,
-            Side::Callee => &mut self.callee,
-        }
-    }
-}
-
-impl Sides<bool> {
-    pub fn both(&self) -> bool {
-        self.caller && self.callee
-    }
 }
 
 /// What a step did.
@@ -158,13 +133,22 @@ impl BookedCall {
             caller,
             callee,
             offerer,
+            chat: KeptChat::default(),
             version: 1,
             invited_at: now,
             state,
         }
     }
 
-    /// A command of a party's device. `Invite`, `Bookings` and `History` name no call and are refused.
+    /// The caller makes the offers in this call, whoever has the lower id: apps of older systems know it no other way.
+    /// To be said before the call is accepted.
+    pub fn caller_offers(&mut self) {
+        if self.is_ringing() {
+            self.offerer = Side::Caller;
+        }
+    }
+
+    /// A command of a party's device. One that names no call is refused.
     pub fn step(
         &mut self,
         side: Side,
@@ -191,7 +175,24 @@ impl BookedCall {
             Command::Hearing { generation, hearing, .. } => self.hears(side, device, *generation, *hearing, now),
             Command::Renew { generation, .. } => self.renew(side, device, *generation),
             Command::Muted { muted, .. } => self.mutes(side, device, *muted),
-            Command::Invite { .. } | Command::Bookings {} | Command::History { .. } => Err(ErrorCode::WrongState),
+            Command::KeepChat { keep, .. } => self.keeps_chat(side, device, *keep),
+            Command::ChatLines { lines, .. } => self.keep_lines(side, device, lines, now),
+            Command::Invite { .. }
+            | Command::Bookings {}
+            | Command::History { .. }
+            | Command::EnterRoom { .. }
+            | Command::LeaveRoom { .. }
+            | Command::RoomMuted { .. }
+            | Command::LockRoom { .. }
+            | Command::RemoveMember { .. }
+            | Command::RenewMember { .. }
+            | Command::DescribeTo { .. }
+            | Command::CandidatesTo { .. }
+            | Command::Search {}
+            | Command::StopSearching {}
+            | Command::Skip {}
+            | Command::Block { .. }
+            | Command::Report { .. } => Err(ErrorCode::WrongState),
         }
     }
 
@@ -290,6 +291,7 @@ impl BookedCall {
             version: self.version,
             you: side,
             peer: self.peer(side.other()),
+            keep_chat: self.chat.keep_of(side),
             phase,
         }
     }
@@ -307,6 +309,7 @@ impl BookedCall {
             connected_at: *connected_at,
             ended_at: *at,
             ending: ending.clone(),
+            chat: self.chat.lines().to_vec(),
         })
     }
 
@@ -544,6 +547,17 @@ impl BookedCall {
         if std::mem::replace(talk.muted.of_mut(side), muted) == muted {
             return Ok(Outcome::Unchanged);
         }
+        Ok(self.changed())
+    }
+
+    fn keeps_chat(&mut self, side: Side, device: &DeviceId, keep: bool) -> Result<Outcome, ErrorCode> {
+        self.talk(side, device)?;
+        Ok(if self.chat.set_keep(side, keep) { self.changed() } else { Outcome::Unchanged })
+    }
+
+    fn keep_lines(&mut self, by: Side, device: &DeviceId, lines: &[String], at: UnixMs) -> Result<Outcome, ErrorCode> {
+        self.talk(by, device)?;
+        self.chat.add(by, lines, at)?;
         Ok(self.changed())
     }
 

@@ -4,9 +4,10 @@
 //! After each input, [`Exchange::poll_effect`] is drained in order: a [`Effect::Save`] must be stored before a later
 //! [`Effect::Deliver`] goes out, so that no app has seen what a restarted server does not know.
 
-use crate::booked_call::{BookedCall, Outcome, Sides};
+use crate::booked_call::{BookedCall, Outcome};
 use crate::booking::Booking;
 use crate::fault::{Fault, planted};
+use crate::sides::Sides;
 use bellwire_signaling::{
     AttemptId, BookingId, CallId, Command, CommandId, DeviceId, EndReason, ErrorCode, Event, Presence, Reply, Side,
     UnixMs, UserId,
@@ -84,6 +85,8 @@ struct PersonHere {
 struct DeviceHere {
     device: DeviceId,
     link: DeviceLink,
+    /// An app of an older system: in its calls the caller offers.
+    older: bool,
     answered: VecDeque<(CommandId, Result<Reply, ErrorCode>)>,
 }
 
@@ -108,8 +111,8 @@ impl Exchange {
 
     // What happens to links.
 
-    /// A device signed in on a socket, in a new session or a resumed one.
-    pub fn link_up(&mut self, who: &Who, now: UnixMs) {
+    /// A device signed in on a socket, in a new session or a resumed one. `older` if it speaks a gateway's protocol.
+    pub fn link_up(&mut self, who: &Who, older: bool, now: UnixMs) {
         let person = self.people.entry(who.user.clone()).or_default();
         let was_away = !person.is_linked();
         person.away_since = None;
@@ -118,6 +121,7 @@ impl Exchange {
             None => person.devices.push(DeviceHere {
                 device: who.device.clone(),
                 link: DeviceLink::UpSince(now),
+                older,
                 answered: VecDeque::new(),
             }),
         }
@@ -316,7 +320,11 @@ impl Exchange {
         if accepts && self.engaged(&who.user).is_some_and(|other| other != id) {
             return Err(ErrorCode::InAnotherCall);
         }
+        let older = accepts && self.is_older_between(id, who);
         let call = self.calls.get_mut(id).ok_or(ErrorCode::NotFound)?;
+        if older {
+            call.caller_offers();
+        }
         let outcome = call.step(side, &who.device, command, now);
         let relay_to = call
             .device(side.other())
@@ -342,6 +350,17 @@ impl Exchange {
                 Err(code)
             }
         }
+    }
+
+    /// Whether the device that accepts, or the caller's, is an app of an older system.
+    fn is_older_between(&self, id: &CallId, accepting: &Who) -> bool {
+        let Some(call) = self.calls.get(id) else { return false };
+        let caller = (&call.party(Side::Caller).user, call.device(Side::Caller));
+        let is_older = |user: &UserId, device: &DeviceId| {
+            let devices = self.people.get(user).map_or(&[][..], |person| &person.devices);
+            devices.iter().any(|here| here.older && here.device == *device)
+        };
+        is_older(&accepting.user, &accepting.device) || caller.1.is_some_and(|device| is_older(caller.0, device))
     }
 
     /// A step that nobody asked for.

@@ -9,10 +9,13 @@ pub mod booking;
 pub mod endpoint;
 pub mod exchange;
 mod fault;
+mod kept_chat;
+mod sides;
 #[cfg(test)]
 mod simulation;
 
-pub use booked_call::{BookedCall, Party, Sides};
+pub use booked_call::{BookedCall, Party};
 pub use booking::*;
 pub use endpoint::{CallNow, Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
 pub use exchange::{Effect, Exchange, Who};
+pub use sides::Sides;

@@ -71,7 +71,22 @@ impl Endpoint {
             | Command::Candidates { call, .. }
             | Command::Hearing { call, .. }
             | Command::Renew { call, .. }
-            | Command::Muted { call, .. } => self.lost_from_server(&call, error.code, now),
+            | Command::Muted { call, .. }
+            | Command::KeepChat { call, .. }
+            | Command::ChatLines { call, .. } => self.lost_from_server(&call, error.code, now),
+            Command::EnterRoom { .. }
+            | Command::LeaveRoom { .. }
+            | Command::RoomMuted { .. }
+            | Command::LockRoom { .. }
+            | Command::RemoveMember { .. }
+            | Command::RenewMember { .. }
+            | Command::DescribeTo { .. }
+            | Command::CandidatesTo { .. }
+            | Command::Search {}
+            | Command::StopSearching {}
+            | Command::Skip {}
+            | Command::Block { .. }
+            | Command::Report { .. } => {}
         }
     }
 

@@ -159,6 +159,12 @@ impl Endpoint {
                     view.presence = presence;
                 }
             }
+            // Rooms and matches are not this machine's.
+            Event::Room { .. }
+            | Event::RoomOver { .. }
+            | Event::DescriptionFrom { .. }
+            | Event::CandidatesFrom { .. }
+            | Event::Search { .. } => {}
         }
     }
 

@@ -41,7 +41,22 @@ pub(super) fn outlives_a_session(command: &Command) -> bool {
         | Command::Candidates { .. }
         | Command::Hearing { .. }
         | Command::Renew { .. }
-        | Command::Muted { .. } => false,
+        | Command::Muted { .. }
+        | Command::KeepChat { .. }
+        | Command::ChatLines { .. }
+        | Command::EnterRoom { .. }
+        | Command::LeaveRoom { .. }
+        | Command::RoomMuted { .. }
+        | Command::LockRoom { .. }
+        | Command::RemoveMember { .. }
+        | Command::RenewMember { .. }
+        | Command::DescribeTo { .. }
+        | Command::CandidatesTo { .. }
+        | Command::Search {}
+        | Command::StopSearching {}
+        | Command::Skip {}
+        | Command::Block { .. }
+        | Command::Report { .. } => false,
     }
 }
 

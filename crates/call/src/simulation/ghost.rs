@@ -48,7 +48,22 @@ impl Ghost {
             | Command::Candidates { .. }
             | Command::Hearing { .. }
             | Command::Renew { .. }
-            | Command::Muted { .. } => {}
+            | Command::Muted { .. }
+            | Command::KeepChat { .. }
+            | Command::ChatLines { .. }
+            | Command::EnterRoom { .. }
+            | Command::LeaveRoom { .. }
+            | Command::RoomMuted { .. }
+            | Command::LockRoom { .. }
+            | Command::RemoveMember { .. }
+            | Command::RenewMember { .. }
+            | Command::DescribeTo { .. }
+            | Command::CandidatesTo { .. }
+            | Command::Search {}
+            | Command::StopSearching {}
+            | Command::Skip {}
+            | Command::Block { .. }
+            | Command::Report { .. } => {}
         }
     }
 
@@ -104,7 +119,13 @@ impl Ghost {
         let call = match event {
             Event::Call { view } => &view.call,
             Event::Description { call, .. } | Event::Candidates { call, .. } => call,
-            Event::Bookings { .. } | Event::Presence { .. } => return Ok(()),
+            Event::Bookings { .. }
+            | Event::Presence { .. }
+            | Event::Room { .. }
+            | Event::RoomOver { .. }
+            | Event::DescriptionFrom { .. }
+            | Event::CandidatesFrom { .. }
+            | Event::Search { .. } => return Ok(()),
         };
         let Some(stored) = store.get(call) else {
             return Err("rule 6: a call was shown before it was stored".into());

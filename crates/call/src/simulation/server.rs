@@ -60,7 +60,9 @@ impl World {
             }
         }
         let now = self.unix();
-        self.server.exchange.link_up(&who, now);
+        // Some devices speak an older protocol; to the rules that must make no difference.
+        let older = who.device.as_str().bytes().map(u32::from).sum::<u32>().is_multiple_of(3);
+        self.server.exchange.link_up(&who, older, now);
         self.drain_server()
     }
 
