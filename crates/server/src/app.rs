@@ -1,6 +1,6 @@
 //! Everything that a request or a socket needs, wired once at the start.
 
-use crate::auth::{BadToken, Grant, Identity, Keyring, TokenRole};
+use crate::auth::{BadToken, Grant, Identity, Keyring, Scope, TokenRole};
 use crate::clock;
 use crate::config::{Config, Secret};
 use crate::data_dir::DataDir;
@@ -130,7 +130,7 @@ pub fn join_link(keyring: &Keyring, public_url: &str, booking: &Booking, role: R
         user: person.user.clone(),
         role: token_role(role),
         name: None,
-        booking: Some(booking.id.clone()),
+        scope: Scope::Booking(booking.id.clone()),
         expires_at,
     };
     let token = keyring.grant(&grant, clock::now())?;

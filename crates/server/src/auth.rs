@@ -6,7 +6,7 @@
 use crate::config::Config;
 use crate::data_dir::OwnKey;
 use anyhow::{Context, Result, bail};
-use bellwire_signaling::{BookingId, Token, UnixMs, UserId};
+use bellwire_signaling::{BookingId, RoomId, Token, UnixMs, UserId};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -26,9 +26,38 @@ pub struct Identity {
     pub user: UserId,
     pub role: Option<TokenRole>,
     pub name: Option<String>,
-    /// The token is for this booking alone.
-    pub booking: Option<BookingId>,
+    pub scope: Scope,
     pub expires_at: UnixMs,
+}
+
+/// What a token is good for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All that its person may do.
+    #[default]
+    Person,
+    /// One booking, and nothing else.
+    Booking(BookingId),
+    /// One room, and nothing else.
+    Room(RoomId),
+}
+
+impl Scope {
+    pub fn admits_booking(&self, booking: &BookingId) -> bool {
+        match self {
+            Self::Person => true,
+            Self::Booking(only) => only == booking,
+            Self::Room(_) => false,
+        }
+    }
+
+    pub fn admits_room(&self, room: &RoomId) -> bool {
+        match self {
+            Self::Person => true,
+            Self::Booking(_) => false,
+            Self::Room(only) => only == room,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +74,7 @@ pub struct Grant {
     pub user: UserId,
     pub role: TokenRole,
     pub name: Option<String>,
-    pub booking: Option<BookingId>,
+    pub scope: Scope,
     pub expires_at: UnixMs,
 }
 
@@ -85,8 +114,13 @@ struct Claims {
     role: Option<TokenRole>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// As the tokens of older systems call the name.
+    #[serde(default, skip_serializing)]
+    username: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     booking: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
 }
 
 impl Keyring {
@@ -153,7 +187,15 @@ impl Keyring {
             iat: Some(now.0 / 1_000),
             role: Some(grant.role),
             name: grant.name.clone(),
-            booking: grant.booking.as_ref().map(BookingId::to_string),
+            username: None,
+            booking: match &grant.scope {
+                Scope::Booking(booking) => Some(booking.to_string()),
+                Scope::Person | Scope::Room(_) => None,
+            },
+            room: match &grant.scope {
+                Scope::Room(room) => Some(room.to_string()),
+                Scope::Person | Scope::Booking(_) => None,
+            },
         };
         let header = Header { kid: Some(OWN_KEY_ID.into()), ..Header::new(self.own_algorithm) };
         Ok(Token::new(jsonwebtoken::encode(&header, &claims, &self.own)?)?)
@@ -161,7 +203,7 @@ impl Keyring {
 }
 
 fn identity(claims: Claims) -> Result<Identity, BadToken> {
-    let name = claims.name.map(|name| name.trim().to_owned());
+    let name = claims.name.or(claims.username).map(|name| name.trim().to_owned());
     if name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME || name.chars().any(char::is_control)) {
         return Err(BadToken::Refused);
     }
@@ -169,9 +211,18 @@ fn identity(claims: Claims) -> Result<Identity, BadToken> {
         user: UserId::new(&claims.sub).map_err(|_| BadToken::Refused)?,
         role: claims.role,
         name: name.filter(|name| !name.is_empty()),
-        booking: claims.booking.map(BookingId::new).transpose().map_err(|_| BadToken::Refused)?,
+        scope: scope(claims.booking, claims.room)?,
         expires_at: UnixMs(claims.exp.saturating_mul(1_000)),
     })
+}
+
+fn scope(booking: Option<String>, room: Option<String>) -> Result<Scope, BadToken> {
+    match (booking, room) {
+        (None, None) => Ok(Scope::Person),
+        (Some(booking), None) => BookingId::new(booking).map(Scope::Booking).map_err(|_| BadToken::Refused),
+        (None, Some(room)) => RoomId::new(room).map(Scope::Room).map_err(|_| BadToken::Refused),
+        (Some(_), Some(_)) => Err(BadToken::Refused),
+    }
 }
 
 fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {

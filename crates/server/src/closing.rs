@@ -49,7 +49,9 @@ impl Closing {
             | ErrorCode::InAnotherCall
             | ErrorCode::OnAnotherDevice
             | ErrorCode::WrongState
-            | ErrorCode::StaleGeneration => close::HELLO_EXPECTED,
+            | ErrorCode::StaleGeneration
+            | ErrorCode::RoomFull
+            | ErrorCode::AlreadySearching => close::HELLO_EXPECTED,
         };
         Self::new(code, error)
     }
@@ -73,6 +75,8 @@ pub fn refusal(code: ErrorCode) -> WireError {
         ErrorCode::OnAnotherDevice => "this person is in this call on another device",
         ErrorCode::WrongState => "the call is in a state in which this cannot be done",
         ErrorCode::StaleGeneration => "the connection's generation is not the newest",
+        ErrorCode::RoomFull => "the room has no place left",
+        ErrorCode::AlreadySearching => "a search or a match goes on already",
         ErrorCode::RateLimited => "too many messages",
         ErrorCode::Replaced => "the same device signed in again",
         ErrorCode::Unavailable => "the server cannot serve this now",

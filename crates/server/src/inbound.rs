@@ -13,7 +13,10 @@ pub struct Unread {
 pub fn read(text: &str) -> Result<ClientFrame, Unread> {
     let frame = serde_json::from_str(text).map_err(|e| unread(id_of(text), sentence(&e)))?;
     match &frame {
-        ClientFrame::Command { id, command: Command::Candidates { candidates, .. } } => match fault_of(candidates) {
+        ClientFrame::Command {
+            id,
+            command: Command::Candidates { candidates, .. } | Command::CandidatesTo { candidates, .. },
+        } => match fault_of(candidates) {
             Some(fault) => Err(unread(Some(id.clone()), fault.into())),
             None => Ok(frame),
         },

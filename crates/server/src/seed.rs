@@ -1,7 +1,7 @@
 //! `token` and `seed-demo`: things made in a data directory, whether a server runs on it or not.
 
 use crate::app;
-use crate::auth::{Grant, Keyring, TokenRole};
+use crate::auth::{Grant, Keyring, Scope, TokenRole};
 use crate::clock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -64,7 +64,7 @@ pub async fn token(data: &DataDir, user: UserId, role: TokenRole, ttl: Duration)
     }
     store.close().await;
     let expires_at = now.plus(u64::try_from(ttl.as_millis())?);
-    keyring(data)?.grant(&Grant { user, role, name: None, booking: None, expires_at }, now)
+    keyring(data)?.grant(&Grant { user, role, name: None, scope: Scope::Person, expires_at }, now)
 }
 
 /// Two people and a booking that is open now, with all that is needed to call.
@@ -98,7 +98,7 @@ async fn make(store: &Sqlite, keyring: &Keyring, config: &Config, data: &DataDir
         let person = booking.person(role);
         let user = person.user.clone();
         let expires_at = now.plus(DEMO_TOKEN_MS);
-        let grant = Grant { user, role: app::token_role(role), name: None, booking: None, expires_at };
+        let grant = Grant { user, role: app::token_role(role), name: None, scope: Scope::Person, expires_at };
         let token = keyring.grant(&grant, now)?;
         let (link, _) = app::join_link(keyring, &public_url, &booking, role)?;
         let (id, name) = (person.user.clone(), person.name.clone());

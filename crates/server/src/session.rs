@@ -1,8 +1,9 @@
 //! A session: what one signed-in device has been told, so that it can lose its socket and go on.
 
+use crate::auth::Scope;
 use crate::closing::Closing;
 use bellwire_signaling::limits::{RESUME_MESSAGES, RESUME_SECONDS};
-use bellwire_signaling::{BookingId, Event, Resume, ServerFrame, SessionId, UnixMs};
+use bellwire_signaling::{Event, Resume, ServerFrame, SessionId, UnixMs};
 use std::collections::VecDeque;
 use subtle::ConstantTimeEq;
 use tokio::sync::mpsc;
@@ -34,8 +35,8 @@ pub struct Session {
     pub line: Option<Line>,
     /// Since when it has no socket.
     pub lost_at: UnixMs,
-    /// The booking that this session is for, if its token named one.
-    pub only: Option<BookingId>,
+    /// What its token is good for.
+    pub scope: Scope,
     pub expires_at: UnixMs,
     seq: u64,
     kept: VecDeque<(u64, Utf8Bytes)>,
@@ -43,8 +44,8 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(id: SessionId, only: Option<BookingId>, expires_at: UnixMs, now: UnixMs) -> Self {
-        Self { id, line: None, lost_at: now, only, expires_at, seq: 0, kept: VecDeque::new(), kept_bytes: 0 }
+    pub fn new(id: SessionId, scope: Scope, expires_at: UnixMs, now: UnixMs) -> Self {
+        Self { id, line: None, lost_at: now, scope, expires_at, seq: 0, kept: VecDeque::new(), kept_bytes: 0 }
     }
 
     /// Numbers the event, keeps it, and gives the frame to send.
@@ -62,10 +63,10 @@ impl Session {
     }
 
     /// The frames that this client missed; none if the session cannot go on for it.
-    pub fn resume(&self, resume: &Resume, only: Option<&BookingId>, now: UnixMs) -> Option<Vec<Utf8Bytes>> {
+    pub fn resume(&self, resume: &Resume, scope: &Scope, now: UnixMs) -> Option<Vec<Utf8Bytes>> {
         let same = bool::from(self.id.reveal().as_bytes().ct_eq(resume.session.reveal().as_bytes()));
         let complete = resume.seen <= self.seq && self.seq - resume.seen <= self.kept.len() as u64;
-        if !same || self.only.as_ref() != only || self.is_over(now) || !complete {
+        if !same || self.scope != *scope || self.is_over(now) || !complete {
             return None;
         }
         Some(self.kept.iter().filter(|(seq, _)| *seq > resume.seen).map(|(_, frame)| frame.clone()).collect())
@@ -88,10 +89,10 @@ pub fn frame(frame: &ServerFrame) -> Result<Utf8Bytes, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bellwire_signaling::Presence;
+    use bellwire_signaling::{BookingId, Presence};
 
     fn session() -> Session {
-        Session::new(SessionId::new("s1").expect("an id"), None, UnixMs(u64::MAX), UnixMs(0))
+        Session::new(SessionId::new("s1").expect("an id"), Scope::Person, UnixMs(u64::MAX), UnixMs(0))
     }
 
     fn presence() -> Event {
@@ -109,7 +110,7 @@ mod tests {
             session.event(presence()).expect("a frame");
         }
         let check = |name: &str, seen, expected: Option<usize>| {
-            let missed = session.resume(&resume(name, seen), None, UnixMs(1)).map(|frames| frames.len());
+            let missed = session.resume(&resume(name, seen), &Scope::Person, UnixMs(1)).map(|frames| frames.len());
             assert_eq!(missed, expected, "{name} {seen}");
         };
         check("s1", 0, Some(5));
@@ -125,10 +126,10 @@ mod tests {
         for _ in 0..RESUME_MESSAGES + 1 {
             session.event(presence()).expect("a frame");
         }
-        assert!(session.resume(&resume("s1", 0), None, UnixMs(1)).is_none());
-        assert_eq!(session.resume(&resume("s1", 1), None, UnixMs(1)).map(|f| f.len()), Some(RESUME_MESSAGES));
-        assert!(session.resume(&resume("s1", 1), None, UnixMs(RESUME_SECONDS * 1_000 + 1)).is_none());
-        let other = BookingId::new("b2").expect("an id");
-        assert!(session.resume(&resume("s1", 1), Some(&other), UnixMs(1)).is_none());
+        assert!(session.resume(&resume("s1", 0), &Scope::Person, UnixMs(1)).is_none());
+        assert_eq!(session.resume(&resume("s1", 1), &Scope::Person, UnixMs(1)).map(|f| f.len()), Some(RESUME_MESSAGES));
+        assert!(session.resume(&resume("s1", 1), &Scope::Person, UnixMs(RESUME_SECONDS * 1_000 + 1)).is_none());
+        let other = Scope::Booking(BookingId::new("b2").expect("an id"));
+        assert!(session.resume(&resume("s1", 1), &other, UnixMs(1)).is_none());
     }
 }

@@ -9,6 +9,7 @@ mod upgrade;
 pub use upgrade::upgrade;
 
 use crate::app::App;
+use crate::auth::Scope;
 use crate::closing::{Closing, close, refusal, refusal_until, word};
 use crate::config::waits;
 use crate::inbound;
@@ -17,9 +18,7 @@ use crate::session::{Outgoing, frame};
 use crate::views;
 use bellwire_call::Who;
 use bellwire_signaling::limits::{DEAD_SECONDS, FRAME, HISTORY_PAGE, PING_SECONDS};
-use bellwire_signaling::{
-    BookingId, ClientFrame, Command, CommandId, ErrorCode, Reply, ServerFrame, UnixMs, UserId, WireError,
-};
+use bellwire_signaling::{ClientFrame, Command, CommandId, ErrorCode, Reply, ServerFrame, UnixMs, UserId, WireError};
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -57,7 +56,8 @@ type Flow = ControlFlow<End>;
 /// Who is at the other end.
 struct Peer {
     who: Who,
-    only: Option<BookingId>,
+    name: String,
+    scope: Scope,
     number: u64,
 }
 
@@ -200,7 +200,12 @@ impl Socket<'_> {
     async fn history(&mut self, before: Option<UnixMs>, limit: u16) -> Result<Reply, WireError> {
         let user: &UserId = &self.peer.who.user;
         let limit = u32::from(limit.min(HISTORY_PAGE));
-        match self.app.store.ended_calls(user, self.peer.only.as_ref(), before, limit).await {
+        let only = match &self.peer.scope {
+            Scope::Person => None,
+            Scope::Booking(only) => Some(only),
+            Scope::Room(_) => return Ok(Reply::History { calls: Vec::new() }),
+        };
+        match self.app.store.ended_calls(user, only, before, limit).await {
             Ok(calls) => Ok(Reply::History { calls: calls.iter().filter_map(|c| views::record(c, user)).collect() }),
             Err(e) => {
                 warn!(error = %e, "a history could not be read");
@@ -299,5 +304,20 @@ fn command_name(command: &Command) -> &'static str {
         Command::Hearing { .. } => "hearing",
         Command::Renew { .. } => "renew",
         Command::Muted { .. } => "muted",
+        Command::KeepChat { .. } => "keep_chat",
+        Command::ChatLines { .. } => "chat_lines",
+        Command::EnterRoom { .. } => "enter_room",
+        Command::LeaveRoom { .. } => "leave_room",
+        Command::RoomMuted { .. } => "room_muted",
+        Command::LockRoom { .. } => "lock_room",
+        Command::RemoveMember { .. } => "remove_member",
+        Command::RenewMember { .. } => "renew_member",
+        Command::DescribeTo { .. } => "describe_to",
+        Command::CandidatesTo { .. } => "candidates_to",
+        Command::Search {} => "search",
+        Command::StopSearching {} => "stop_searching",
+        Command::Skip {} => "skip",
+        Command::Block { .. } => "block",
+        Command::Report { .. } => "report",
     }
 }

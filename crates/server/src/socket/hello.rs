@@ -2,7 +2,7 @@
 
 use super::{End, Origin, Peer, Ws, text_of, write};
 use crate::app::App;
-use crate::auth::{Grant, Identity, TokenRole};
+use crate::auth::{Grant, Identity, Scope, TokenRole};
 use crate::clock;
 use crate::closing::{Closing, close, word};
 use crate::inbound;
@@ -77,7 +77,7 @@ async fn sign_in(
         metrics::counter!("bellwire_sign_ins_refused_total", "code" => word(code)).increment(1);
         code
     };
-    let Identity { user, name: claimed_name, booking, expires_at, .. } = app.check_token(token).map_err(refused)?;
+    let Identity { user, name: claimed_name, scope, expires_at, .. } = app.check_token(token).map_err(refused)?;
     let unavailable = |e| {
         warn!(error = %e, "a sign-in could not be looked up");
         refused(ErrorCode::Unavailable)
@@ -85,7 +85,7 @@ async fn sign_in(
     let now = clock::now();
     let read_at = app.switchboard.changes();
     let bookings = app.store.open_bookings(&user, now).await.map_err(unavailable)?;
-    if let Some(only) = &booking {
+    if let Scope::Booking(only) = &scope {
         let theirs = match bookings.iter().any(|open| open.id == *only) {
             true => true,
             false => is_party(app, only, &user).await.map_err(unavailable)?,
@@ -100,9 +100,19 @@ async fn sign_in(
     let number = app.socket_number();
     let (out, queue) = mpsc::channel(OUT_QUEUE);
     let line = Line { number, out };
-    let sign_in = SignIn { who: who.clone(), name, only: booking.clone(), expires_at, resume, line, bookings, read_at };
+    let sign_in = SignIn {
+        who: who.clone(),
+        name: name.clone(),
+        scope: scope.clone(),
+        older: false,
+        expires_at,
+        resume,
+        line,
+        bookings,
+        read_at,
+    };
     app.switchboard.sign_in(sign_in).await.map_err(|_| ErrorCode::Unavailable)?;
-    Ok((Peer { who, only: booking, number }, queue))
+    Ok((Peer { who, name, scope, number }, queue))
 }
 
 /// Role and booking are the store's to say, not the token's.
@@ -127,7 +137,7 @@ async fn dev_people(app: &App) -> Result<Vec<DevPerson>, ErrorCode> {
             PersonRole::Operator => return None,
         };
         let expires_at = now.plus(DEV_TOKEN_MS);
-        let grant = Grant { user: person.user, role: token_role, name: None, booking: None, expires_at };
+        let grant = Grant { user: person.user, role: token_role, name: None, scope: Scope::Person, expires_at };
         match app.keyring.grant(&grant, now) {
             Ok(token) => Some(DevPerson { name: person.name, role, token }),
             Err(e) => {

@@ -3,6 +3,7 @@
 use super::flush::Spool;
 use super::{Input, SignIn};
 use crate::app::Health;
+use crate::auth::Scope;
 use crate::clock;
 use crate::closing::{refusal, refusal_until};
 use crate::session::Session;
@@ -138,6 +139,7 @@ impl Desk {
             }
             Input::Command { who, number, id, command } => self.command(who, number, id, command).await,
             Input::BookingChanged(booking) => self.booking_changed(&booking).await,
+            Input::Event { to, event } => self.outbox.push(Parcel::Event { to, event }),
             Input::Stop => return std::ops::ControlFlow::Break(()),
         }
         std::ops::ControlFlow::Continue(())
@@ -148,6 +150,7 @@ impl Desk {
         self.flush().await;
         let now = clock::now();
         let who = sign_in.who.clone();
+        let older = sign_in.older;
         let fresh = sign_in.read_at == self.changes.load(std::sync::atomic::Ordering::Acquire);
         let bookings = if fresh { None } else { self.open_bookings(&who.user, now).await.ok() };
         let bookings = bookings.unwrap_or_else(|| sign_in.bookings.clone());
@@ -155,18 +158,18 @@ impl Desk {
         self.attach(sign_in, now);
         let event = Event::Bookings { bookings: self.views(&who, &bookings) };
         self.outbox.push(Parcel::Event { to: who.clone(), event });
-        self.exchange.link_up(&who, now);
+        self.exchange.link_up(&who, older, now);
         self.flush().await;
     }
 
     async fn command(&mut self, who: Who, number: u64, id: CommandId, command: Command) {
         let Some(session) = self.sessions.get(&who).filter(|session| session.is_on(number)) else { return };
-        let only = session.only.clone();
+        let scope = session.scope.clone();
         let now = clock::now();
         let (result, made) = match command {
             Command::Bookings {} => (self.bookings_reply(&who, now).await, None),
             Command::Invite { booking, attempt } => {
-                let result = self.invite(&who, &id, only.as_ref(), &booking, &attempt, now).await;
+                let result = self.invite(&who, &id, &scope, &booking, &attempt, now).await;
                 let made = match &result {
                     Ok(Reply::Call { call }) => Some(call.clone()),
                     Ok(Reply::Done {} | Reply::Bookings { .. } | Reply::History { .. }) | Err(_) => None,
@@ -177,7 +180,7 @@ impl Desk {
                 if let Command::Candidates { candidates, .. } = &mut command {
                     keep_allowed(candidates, self.dev);
                 }
-                let result = if self.is_hidden(only.as_ref(), &command) {
+                let result = if self.is_hidden(&scope, &command) {
                     Err(ErrorCode::NotFound)
                 } else {
                     self.exchange.command(&who, &id, &command, now)
@@ -193,7 +196,7 @@ impl Desk {
         &mut self,
         who: &Who,
         id: &CommandId,
-        only: Option<&BookingId>,
+        scope: &Scope,
         booking: &BookingId,
         attempt: &AttemptId,
         now: UnixMs,
@@ -212,7 +215,7 @@ impl Desk {
                 return Err(refusal_until(ErrorCode::Unavailable, RETRY_MS));
             }
         };
-        let Some(found) = found.filter(|b| only.is_none_or(|only| *only == b.id)) else {
+        let Some(found) = found.filter(|booking| scope.admits_booking(&booking.id)) else {
             return Err(refusal(ErrorCode::NotFound));
         };
         let fresh = CallId::from_bits(rand::random());
@@ -257,8 +260,8 @@ impl Desk {
 
     /// What a person may see of these bookings on this device.
     fn views(&self, who: &Who, bookings: &[Booking]) -> Vec<bellwire_signaling::BookingView> {
-        let only = self.sessions.get(who).and_then(|session| session.only.as_ref());
-        let shown = bookings.iter().filter(|booking| only.is_none_or(|only| *only == booking.id));
+        let scope = self.sessions.get(who).map(|session| &session.scope);
+        let shown = bookings.iter().filter(|booking| scope.is_none_or(|scope| scope.admits_booking(&booking.id)));
         shown.filter_map(|b| views::booking(b, &who.user, |peer| self.presence_of(peer, &b.id))).collect()
     }
 
@@ -270,10 +273,10 @@ impl Desk {
         }
     }
 
-    /// Whether a session that is for one booking alone must not know of this command's call.
-    fn is_hidden(&self, only: Option<&BookingId>, command: &Command) -> bool {
-        let Some(only) = only else { return false };
-        command.call().is_some_and(|call| self.exchange.call(call).is_none_or(|call| call.booking() != only))
+    /// Whether a session that is not for all of its person's bookings must not know of this command's call.
+    fn is_hidden(&self, scope: &Scope, command: &Command) -> bool {
+        let admits = |call| self.exchange.call(call).is_none_or(|call| scope.admits_booking(call.booking()));
+        !command.call().is_none_or(admits)
     }
 
     /// Closes every socket; what could not be stored is tried once more.

@@ -204,8 +204,8 @@ impl Desk {
     fn tell(&mut self, to: &Who, event: Event) {
         let booking = self.booking_of(&event);
         let Some(session) = self.sessions.get_mut(to) else { return };
-        if let (Some(only), Some(booking)) = (&session.only, booking)
-            && *only != booking
+        if let Some(booking) = booking
+            && !session.scope.admits_booking(&booking)
         {
             return;
         }
@@ -222,7 +222,13 @@ impl Desk {
             Event::Description { call, .. } | Event::Candidates { call, .. } => {
                 self.exchange.call(call).map(|call| call.booking().clone())
             }
-            Event::Bookings { .. } => None,
+            // A session that is for one booking alone is in no room and in no queue.
+            Event::Bookings { .. }
+            | Event::Room { .. }
+            | Event::RoomOver { .. }
+            | Event::DescriptionFrom { .. }
+            | Event::CandidatesFrom { .. }
+            | Event::Search { .. } => None,
         }
     }
 
@@ -256,7 +262,13 @@ fn call_of(event: &Event) -> Option<&CallId> {
     match event {
         Event::Call { view } => Some(&view.call),
         Event::Description { call, .. } | Event::Candidates { call, .. } => Some(call),
-        Event::Bookings { .. } | Event::Presence { .. } => None,
+        Event::Bookings { .. }
+        | Event::Presence { .. }
+        | Event::Room { .. }
+        | Event::RoomOver { .. }
+        | Event::DescriptionFrom { .. }
+        | Event::CandidatesFrom { .. }
+        | Event::Search { .. } => None,
     }
 }
 

@@ -12,10 +12,11 @@ mod flush;
 mod sessions;
 
 use crate::app::Health;
+use crate::auth::Scope;
 use crate::session::Line;
 use crate::store::{Store, StoreError};
 use bellwire_call::{Booking, Who};
-use bellwire_signaling::{BookingId, Command, CommandId, Resume, UnixMs};
+use bellwire_signaling::{Command, CommandId, Event, Resume, UnixMs};
 use desk::Desk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +39,9 @@ pub struct SignIn {
     pub who: Who,
     /// What to call this person.
     pub name: String,
-    pub only: Option<BookingId>,
+    pub scope: Scope,
+    /// The app speaks the protocol of an older system.
+    pub older: bool,
     pub expires_at: UnixMs,
     pub resume: Option<Resume>,
     pub line: Line,
@@ -62,6 +65,11 @@ enum Input {
         command: Command,
     },
     BookingChanged(Box<Booking>),
+    /// For this device's session, if it has one; the lobby's word, of which nothing is stored.
+    Event {
+        to: Who,
+        event: Event,
+    },
     /// Close all sockets and stop.
     Stop,
 }
@@ -106,6 +114,12 @@ impl Switchboard {
     pub async fn booking_changed(&self, booking: Booking) -> Result<(), Stopped> {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.send(Input::BookingChanged(Box::new(booking))).await
+    }
+
+    /// Tells a device something of which nothing is stored. Whoever calls this must not wait: what finds the mailbox full is
+    /// lost, and false returned.
+    pub fn event(&self, to: Who, event: Event) -> bool {
+        self.mailbox.try_send(Input::Event { to, event }).is_ok()
     }
 
     pub async fn stop(&self) -> Result<(), Stopped> {

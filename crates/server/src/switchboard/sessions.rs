@@ -2,7 +2,7 @@
 
 use super::SignIn;
 use super::desk::{Desk, Tie};
-use crate::auth::LEEWAY_SECONDS;
+use crate::auth::{LEEWAY_SECONDS, Scope};
 use crate::clock;
 use crate::closing::{Closing, close, refusal_until};
 use crate::session::{Outgoing, Session, frame};
@@ -20,10 +20,10 @@ const COME_BACK_MS: std::ops::Range<u64> = 500..5_000;
 impl Desk {
     /// Gives the session, resumed or new, this socket, and welcomes it.
     pub(super) fn attach(&mut self, sign_in: SignIn, now: UnixMs) {
-        let SignIn { who, name, only, expires_at, resume, line, .. } = sign_in;
+        let SignIn { who, name, scope, expires_at, resume, line, .. } = sign_in;
         let old = self.sessions.remove(&who);
         let missed = match (&old, &resume) {
-            (Some(old), Some(resume)) => old.resume(resume, only.as_ref(), now),
+            (Some(old), Some(resume)) => old.resume(resume, &scope, now),
             (Some(_) | None, _) => None,
         };
         let resumed = missed.is_some();
@@ -33,9 +33,9 @@ impl Desk {
                     let closing = Closing::new(close::REPLACED, ErrorCode::Replaced);
                     line.out.try_send(Outgoing::Close(closing)).ok();
                 }
-                if resumed { old } else { fresh_session(only, expires_at, now) }
+                if resumed { old } else { fresh_session(scope, expires_at, now) }
             }
-            None => fresh_session(only, expires_at, now),
+            None => fresh_session(scope, expires_at, now),
         };
         session.expires_at = expires_at;
         session.line = Some(line);
@@ -156,13 +156,13 @@ impl Desk {
         self.devices_of(user)
             .iter()
             .filter_map(|who| self.sessions.get(who))
-            .any(|session| session.line.is_some() && session.only.as_ref().is_none_or(|only| only == booking))
+            .any(|session| session.line.is_some() && session.scope.admits_booking(booking))
     }
 }
 
-fn fresh_session(only: Option<BookingId>, expires_at: UnixMs, now: UnixMs) -> Session {
+fn fresh_session(scope: Scope, expires_at: UnixMs, now: UnixMs) -> Session {
     let text = format!("s{:032x}", rand::random::<u128>());
     // invariant: a letter and 32 hexadecimal digits are always a session's id.
     let id = SessionId::try_from(text).unwrap_or_else(|_| unreachable!("a session's id is printable"));
-    Session::new(id, only, expires_at, now)
+    Session::new(id, scope, expires_at, now)
 }
