@@ -75,16 +75,18 @@ impl Sound {
                 self.calling = true;
                 self.generation = Some(generation);
                 self.candidates = 0;
-                self.tell(media::Command::Open { generation });
+                self.tell(media::Command::Open { leg: media::Leg::CALL, generation });
             }
-            MediaCommand::Offer { generation } => self.tell(media::Command::Offer { generation }),
+            MediaCommand::Offer { generation } => {
+                self.tell(media::Command::Offer { leg: media::Leg::CALL, generation })
+            }
             MediaCommand::SetRemote { generation, kind, sdp } => {
                 let (kind, sdp) = (kind_for_media(kind), String::from(sdp));
-                self.tell(media::Command::SetRemote { generation, kind, sdp });
+                self.tell(media::Command::SetRemote { leg: media::Leg::CALL, generation, kind, sdp });
             }
             MediaCommand::AddCandidates { generation, candidates } => {
                 let candidates = candidates.into_iter().map(candidate_for_media).collect();
-                self.tell(media::Command::AddCandidates { generation, candidates });
+                self.tell(media::Command::AddCandidates { leg: media::Leg::CALL, generation, candidates });
             }
             MediaCommand::Mute(muted) => {
                 self.muted = muted;
@@ -211,13 +213,13 @@ impl Sound {
             | media::Event::Flowing { .. }
             | media::Event::Stalled { .. }
             | media::Event::Failed { .. }
-            | media::Event::Stats(_)
+            | media::Event::Stats { .. }
                 if self.closings > 0 =>
             {
                 return;
             }
-            media::Event::Opened { generation } => Heard::Media(MediaEvent::Opened { generation }),
-            media::Event::Description { generation, kind, sdp } => match Sdp::new(sdp) {
+            media::Event::Opened { generation, .. } => Heard::Media(MediaEvent::Opened { generation }),
+            media::Event::Description { generation, kind, sdp, .. } => match Sdp::new(sdp) {
                 Ok(sdp) => {
                     let kind = kind_from_media(kind);
                     Heard::Media(MediaEvent::Description { generation, kind, sdp })
@@ -227,16 +229,21 @@ impl Sound {
                     Heard::Media(MediaEvent::Failed { generation })
                 }
             },
-            media::Event::Candidates { generation, candidates, done } => {
+            media::Event::Candidates { generation, candidates, done, .. } => {
                 return self.take_candidates(generation, candidates, done);
             }
-            media::Event::Flowing { generation } => Heard::Media(MediaEvent::Flowing { generation }),
-            media::Event::Stalled { generation } => Heard::Media(MediaEvent::Stalled { generation }),
-            media::Event::Failed { generation, why } => {
+            media::Event::Flowing { generation, .. } => Heard::Media(MediaEvent::Flowing { generation }),
+            media::Event::Stalled { generation, .. } => Heard::Media(MediaEvent::Stalled { generation }),
+            media::Event::Failed { generation, why, .. } => {
                 tracing::info!(generation, why, "connection failed");
                 Heard::Media(MediaEvent::Failed { generation })
             }
-            media::Event::Stats(stats) => Heard::Stats(stats),
+            media::Event::Stats { stats, .. } => Heard::Stats(stats),
+            // A booked call has one leg, which is never dropped alone; who speaks and text are not shown yet.
+            media::Event::TextOpen { .. }
+            | media::Event::Text { .. }
+            | media::Event::Dropped { .. }
+            | media::Event::Speaking { .. } => return,
             media::Event::Level { input, output } => Heard::Level { input, output },
             media::Event::Device(event) => {
                 self.note_device(&event);

@@ -3,7 +3,7 @@
 //! before that what the pipeline alone costs, as fast as it runs.
 
 use bellwire_media::pipeline::{Arrival, ReceiveSide, SendSide};
-use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, FRAME, Processing};
+use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, FRAME, Leg, Processing};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -26,9 +26,9 @@ async fn main() {
     let (a, mut at_a) = Engine::start(config("bellwire-cost-a.wav"));
     let (b, mut at_b) = Engine::start(config("bellwire-cost-b.wav"));
     let begun = Instant::now();
-    a.command(Command::Open { generation: 1 });
-    b.command(Command::Open { generation: 1 });
-    a.command(Command::Offer { generation: 1 });
+    a.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    b.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    a.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     let (mut flowing, mut answered, mut from) = (0, None, None);
     let end = begun + Duration::from_secs(seconds + 2);
     while Instant::now() < end {
@@ -38,12 +38,12 @@ async fn main() {
             () = tokio::time::sleep(Duration::from_millis(100)) => continue,
         };
         match event {
-            Event::Description { generation, kind, sdp } => {
+            Event::Description { generation, kind, sdp, .. } => {
                 answered = Some(Instant::now());
-                to.command(Command::SetRemote { generation, kind, sdp });
+                to.command(Command::SetRemote { leg: Leg::CALL, generation, kind, sdp });
             }
             Event::Candidates { generation, candidates, .. } => {
-                to.command(Command::AddCandidates { generation, candidates });
+                to.command(Command::AddCandidates { leg: Leg::CALL, generation, candidates });
             }
             Event::Flowing { .. } => {
                 flowing += 1;

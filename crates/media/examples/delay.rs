@@ -4,7 +4,7 @@
 //! out of the two monitors: that of the click sink and that of the speaker. Device events are printed as they come, so
 //! the example also shows what happens when a device is taken away. `--seconds N` ends it.
 
-use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, Processing};
+use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, Leg, Processing};
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, SampleFormat, StreamConfig};
 use std::net::{IpAddr, Ipv4Addr};
@@ -30,9 +30,9 @@ async fn main() {
     let (a, mut at_a) = Engine::start(config(named(microphone), silent.clone()));
     let (b, mut at_b) = Engine::start(config(silent, named(speaker)));
     for engine in [&a, &b] {
-        engine.command(Command::Open { generation: 1 });
+        engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
     }
-    a.command(Command::Offer { generation: 1 });
+    a.command(Command::Offer { leg: Leg::CALL, generation: 1 });
 
     let (clicks, heard) = mpsc::channel();
     let host = cpal::host_from_id(cpal::HostId::PulseAudio).expect("a PulseAudio server");
@@ -50,13 +50,15 @@ async fn main() {
             () = tokio::time::sleep(Duration::from_millis(20)) => { report(&heard, &mut last); continue }
         };
         match event {
-            Event::Description { generation, kind, sdp } => to.command(Command::SetRemote { generation, kind, sdp }),
+            Event::Description { generation, kind, sdp, .. } => {
+                to.command(Command::SetRemote { leg: Leg::CALL, generation, kind, sdp })
+            }
             Event::Candidates { generation, candidates, .. } => {
-                to.command(Command::AddCandidates { generation, candidates })
+                to.command(Command::AddCandidates { leg: Leg::CALL, generation, candidates })
             }
             Event::Device(event) => println!("{:6} ms {who}: {event:?}", begun.elapsed().as_millis()),
             Event::Flowing { .. } => println!("{:6} ms {who}: flowing", begun.elapsed().as_millis()),
-            Event::Stats(stats) if who == 'b' => println!(
+            Event::Stats { stats, .. } if who == 'b' => println!(
                 "{:6} ms b: buffer {:.0} ms, concealed {:.3}, loss {:.3}",
                 begun.elapsed().as_millis(),
                 stats.buffer_ms,

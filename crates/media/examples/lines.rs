@@ -1,9 +1,10 @@
 //! An engine on stdin and stdout, for trying it against something else: `lines VOICE.wav|MICROPHONE RECORDING.wav|SPEAKER [BIND]`.
 //!
-//! Each line in is an object with one of `offer` (true), `remote` ([kind, sdp]), `candidates` ([[text, index]]) or `close`;
+//! Each line in is an object with one of `offer` (true), `remote` ([kind, sdp]), `candidates` ([[text, index]]), `text` or
+//! `close`;
 //! each line out has one of `description`, `candidates`, `said`. It opens generation 1 at once and ends with its input.
 
-use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event};
+use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Leg};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -20,7 +21,7 @@ async fn main() {
         bind: rest.first().and_then(|text| text.parse().ok()),
         ..Config::default()
     });
-    engine.command(Command::Open { generation: 1 });
+    engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     loop {
         tokio::select! {
@@ -45,15 +46,22 @@ fn commands(value: &Value) -> Vec<Command> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut commands = Vec::new();
     if value.get("offer").is_some() {
-        commands.push(Command::Offer { generation });
+        commands.push(Command::Offer { leg: Leg::CALL, generation });
     }
     if let Some(remote) = value.get("remote") {
         let kind = if remote[0] == "offer" { DescriptionKind::Offer } else { DescriptionKind::Answer };
-        commands.push(Command::SetRemote { generation, kind, sdp: text(&remote[1]) });
+        commands.push(Command::SetRemote { leg: Leg::CALL, generation, kind, sdp: text(&remote[1]) });
     }
     if let Some(candidates) = value.get("candidates").and_then(Value::as_array) {
         let one = |value: &Value| Candidate { candidate: text(&value[0]), mid: None, index: 0 };
-        commands.push(Command::AddCandidates { generation, candidates: candidates.iter().map(one).collect() });
+        commands.push(Command::AddCandidates {
+            leg: Leg::CALL,
+            generation,
+            candidates: candidates.iter().map(one).collect(),
+        });
+    }
+    if let Some(text) = value.get("text").and_then(Value::as_str) {
+        commands.push(Command::SendText { leg: Leg::CALL, text: text.to_owned() });
     }
     if value.get("close").is_some() {
         commands.push(Command::Close);
@@ -68,12 +76,16 @@ fn said(event: Event) -> Value {
             let texts: Vec<Value> = candidates.iter().map(|one| json!([one.candidate, one.index])).collect();
             json!({"candidates": texts, "done": done})
         }
-        Event::Stats(stats) => json!({"said": "stats", "stats": stats}),
+        Event::Stats { stats, .. } => json!({"said": "stats", "stats": stats}),
         Event::Opened { .. } => json!({"said": "opened"}),
         Event::Flowing { .. } => json!({"said": "flowing"}),
         Event::Stalled { .. } => json!({"said": "stalled"}),
         Event::Closed => json!({"said": "closed"}),
         Event::Failed { why, .. } => json!({"said": "failed", "why": why}),
+        Event::TextOpen { .. } => json!({"said": "text_open"}),
+        Event::Text { text, .. } => json!({"said": "text", "text": text}),
+        Event::Dropped { .. } => json!({"said": "dropped"}),
+        Event::Speaking { leg, speaking } => json!({"said": "speaking", "leg": leg, "speaking": speaking}),
         Event::Level { input, output } => json!({"said": "level", "input": input, "output": output}),
         Event::Device(event) => json!({"said": "device", "event": event}),
     }

@@ -4,24 +4,35 @@
 //! paces what is sent and the speaker's clock what is played; the jitter buffers on both sides absorb the drift between
 //! them. Where there is no device, the engine's clock stands in, so that a call without one goes on.
 //!
-//! Each connection has a receive side of its own. The newest one that flows is heard; a change fades over 10 ms.
+//! What is captured is encoded once, however many far sides there are. What is played is their sum, with the tones, held
+//! within full scale; it is also what the echo canceller knows.
 
 use crate::devices::{DeviceEvent, Pacer, Sink, Source};
+use crate::hearing::Hearing;
+use crate::limiter::Limiter;
 use crate::meter::Meter;
 use crate::opus::OpusError;
-use crate::pipeline::{Arrival, Encoded, ReceiveSide, Received, SendSide};
+use crate::pipeline::{Arrival, Encoded, Received, SendSide};
 use crate::tones::Tones;
-use crate::{FRAME, Frame, Generation, Processing, SILENCE, Tone};
-use std::collections::{BTreeMap, VecDeque};
+use crate::voice::Voice;
+use crate::{Frame, Generation, Leg, Processing, SILENCE, Tone};
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// One connection. A call after this one may use the same generations, so these are numbered as well.
+/// One connection. A call after this one may use the same legs and generations, so these are numbered as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionId {
+    pub leg: Leg,
     pub generation: Generation,
     pub serial: u64,
+}
+
+impl ConnectionId {
+    pub fn place(self) -> (Leg, Generation) {
+        (self.leg, self.generation)
+    }
 }
 
 /// What the sound thread can be told.
@@ -50,6 +61,11 @@ pub enum Note {
         sent_packets: u32,
         sent_bytes: u32,
     },
+    /// A far side, by the connection that is heard, or we.
+    Speaking {
+        id: Option<ConnectionId>,
+        speaking: bool,
+    },
     Level {
         input: f32,
         output: f32,
@@ -69,10 +85,6 @@ pub const ENCODED: usize = 50;
 pub const NOTES: usize = 128;
 
 const WAKE: Duration = Duration::from_millis(5);
-/// A connection flows with so many packets decoded in a row,
-const FLOWING_PACKETS: u32 = 3;
-/// and has stalled when none came for so long.
-const STALL: Duration = Duration::from_secs(2);
 const SILENT: Duration = Duration::from_secs(2);
 /// A device that neither gives nor takes for so long is stood in for until it does again.
 const HUNG: Duration = Duration::from_millis(200);
@@ -148,8 +160,10 @@ struct Thread {
     sent_bytes: u32,
     input: Input,
     output: Output,
-    receiving: BTreeMap<ConnectionId, Receiving>,
-    heard: Option<ConnectionId>,
+    hearing: Hearing,
+    limiter: Limiter,
+    /// Ours, as it is sent.
+    voice: Voice,
     tones: Tones,
     melody: bool,
     level_due: Instant,
@@ -173,12 +187,6 @@ struct Output {
     idle: Option<Instant>,
     pacer: Pacer,
     meter: Meter,
-}
-
-struct Receiving {
-    side: ReceiveSide,
-    last_packet: Option<Instant>,
-    flowing: bool,
 }
 
 impl Thread {
@@ -211,8 +219,9 @@ impl Thread {
                 silent: false,
             },
             output: Output { sink: None, idle: None, pacer: Pacer::new(epoch), meter: Meter::default() },
-            receiving: BTreeMap::new(),
-            heard: None,
+            hearing: Hearing::default(),
+            limiter: Limiter::default(),
+            voice: Voice::default(),
             tones: Tones::default(),
             melody: false,
             level_due: epoch,
@@ -230,10 +239,7 @@ impl Thread {
             }
             let now = Instant::now();
             while let Ok(packet) = self.packets.try_recv() {
-                if let Some(receiving) = self.receiving.get_mut(&packet.id) {
-                    receiving.last_packet = Some(now);
-                    receiving.side.insert(packet.arrival);
-                }
+                self.hearing.insert(packet, now);
             }
             // Played first, so that the echo canceller knows it when it comes back.
             self.play(now);
@@ -259,7 +265,7 @@ impl Thread {
         self.sending
             || self.input.source.is_some()
             || self.output.sink.is_some()
-            || !self.receiving.is_empty()
+            || !self.hearing.is_empty()
             || self.tones.playing()
             || !self.unsaid.is_empty()
     }
@@ -285,23 +291,27 @@ impl Thread {
                 self.output.idle = None;
                 self.output.pacer = Pacer::new(Instant::now());
             }
-            Order::Receive(id) => match ReceiveSide::new() {
-                Ok(side) => {
-                    if self.receiving.is_empty() {
-                        self.figures_due = Instant::now() + FIGURES_EACH;
-                    }
-                    self.receiving.insert(id, Receiving { side, last_packet: None, flowing: false });
+            Order::Receive(id) => {
+                if self.hearing.is_empty() {
+                    self.figures_due = Instant::now() + FIGURES_EACH;
                 }
-                Err(error) => tracing::warn!(%error, ?id, "no decoder"),
-            },
-            Order::Forget(id) => {
-                self.receiving.remove(&id);
-                self.heard = self.heard.filter(|heard| *heard != id);
+                if let Err(error) = self.hearing.receive(id) {
+                    tracing::warn!(%error, ?id, "no decoder");
+                }
             }
-            Order::Send(sending) => self.sending = sending,
+            Order::Forget(id) => self.hearing.forget(id, &mut sayer(&self.notes, &mut self.unsaid)),
+            Order::Send(sending) => {
+                self.sending = sending;
+                if !sending {
+                    self.end_voice();
+                }
+            }
             Order::Mute(muted) => {
                 self.muted = muted;
                 self.send.set_muted(muted);
+                if muted {
+                    self.end_voice();
+                }
                 self.input.pacer = Pacer::new(Instant::now());
                 self.input.zeros = None;
             }
@@ -328,7 +338,11 @@ impl Thread {
                 continue;
             }
             let packet = if self.sending {
-                self.send.captured(&mut frame)
+                let packet = self.send.captured(&mut frame);
+                if let Some(speaking) = self.voice.hear(&frame) {
+                    self.say(Note::Speaking { id: None, speaking });
+                }
+                packet
             } else {
                 self.send.idle(&mut frame);
                 None
@@ -392,11 +406,10 @@ impl Thread {
                 return;
             }
             let mut frame = SILENCE;
-            self.mix(now, &mut frame);
+            let mut say = sayer(&self.notes, &mut self.unsaid);
+            self.hearing.play(now - self.epoch, &mut frame, &mut say);
             self.tones.mix(&mut frame);
-            for sample in &mut frame {
-                *sample = sample.clamp(-1.0, 1.0);
-            }
+            self.limiter.limit(&mut frame);
             self.output.meter.add(&frame);
             if heard && let Some(sink) = &mut self.output.sink {
                 self.send.played(&frame);
@@ -405,52 +418,8 @@ impl Thread {
         }
     }
 
-    /// Decodes 10 ms of every connection and lets the newest that flows be heard.
-    fn mix(&mut self, now: Instant, frame: &mut Frame) {
-        let time = now - self.epoch;
-        let mut decoded: Vec<(ConnectionId, Frame)> = Vec::with_capacity(self.receiving.len());
-        let mut flowing = Vec::new();
-        for (id, receiving) in &mut self.receiving {
-            let mut sound = SILENCE;
-            receiving.side.playout(time, &mut sound);
-            if !receiving.flowing && receiving.side.decoded_in_row() >= FLOWING_PACKETS {
-                receiving.flowing = true;
-                flowing.push(*id);
-            }
-            decoded.push((*id, sound));
-        }
-        for id in flowing {
-            self.say(Note::Flowing(id));
-        }
-        let newest_flowing = self.receiving.iter().rev().find(|(_, receiving)| receiving.flowing).map(|(id, _)| *id);
-        let to = newest_flowing.or_else(|| self.receiving.keys().next().copied());
-        let sound = |id: Option<ConnectionId>| {
-            decoded.iter().find(|(of, _)| Some(*of) == id).map_or(&SILENCE, |(_, sound)| sound)
-        };
-        if to == self.heard {
-            *frame = *sound(to);
-        } else {
-            for (i, sample) in frame.iter_mut().enumerate() {
-                let weight = i as f32 / FRAME as f32;
-                *sample = sound(self.heard)[i] * (1.0 - weight) + sound(to)[i] * weight;
-            }
-            self.heard = to;
-        }
-    }
-
     fn watch(&mut self, now: Instant) {
-        let mut stalled = Vec::new();
-        for (id, receiving) in &mut self.receiving {
-            let quiet = receiving.last_packet.is_some_and(|last| now - last >= STALL);
-            if receiving.flowing && quiet {
-                receiving.flowing = false;
-                receiving.side.stalled();
-                stalled.push(*id);
-            }
-        }
-        for id in stalled {
-            self.say(Note::Stalled(id));
-        }
+        self.hearing.watch(now, &mut sayer(&self.notes, &mut self.unsaid));
         if self.melody && !self.tones.playing() {
             self.melody = false;
             self.say(Note::MelodyDone);
@@ -460,9 +429,10 @@ impl Thread {
             let (input, output) = (self.input.meter.take(), self.output.meter.take());
             self.say(Note::Level { input, output });
         }
-        if now >= self.figures_due && !self.receiving.is_empty() {
+        if now >= self.figures_due && !self.hearing.is_empty() {
             self.figures_due = now + FIGURES_EACH;
-            self.say_figures();
+            let (packets, bytes) = (std::mem::take(&mut self.sent_packets), std::mem::take(&mut self.sent_bytes));
+            self.hearing.say_figures(packets, bytes, &mut sayer(&self.notes, &mut self.unsaid));
         }
         while let Some(note) = self.unsaid.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(note)) = self.notes.try_send(note) {
@@ -472,25 +442,23 @@ impl Thread {
         }
     }
 
-    fn say_figures(&mut self) {
-        let (sent_packets, sent_bytes) = (std::mem::take(&mut self.sent_packets), std::mem::take(&mut self.sent_bytes));
-        let figures: Vec<Note> = self
-            .receiving
-            .iter_mut()
-            .map(|(id, receiving)| Note::Second {
-                id: *id,
-                received: receiving.side.take_received(),
-                sent_packets,
-                sent_bytes,
-            })
-            .collect();
-        figures.into_iter().for_each(|note| self.say(note));
+    fn end_voice(&mut self) {
+        if let Some(speaking) = self.voice.end() {
+            self.say(Note::Speaking { id: None, speaking });
+        }
     }
 
     fn say(&mut self, note: Note) {
-        match note {
-            Note::Level { .. } | Note::Second { .. } => drop(self.notes.try_send(note)),
-            Note::Flowing(_) | Note::Stalled(_) | Note::Device(_) | Note::MelodyDone => self.unsaid.push_back(note),
+        sayer(&self.notes, &mut self.unsaid)(note);
+    }
+}
+
+/// Says notes to the engine's loop: those that a later one makes up for at once or never, the others as soon as there is room.
+fn sayer<'a>(notes: &'a mpsc::Sender<Note>, unsaid: &'a mut VecDeque<Note>) -> impl FnMut(Note) + 'a {
+    |note| match note {
+        Note::Level { .. } | Note::Second { .. } => drop(notes.try_send(note)),
+        Note::Flowing(_) | Note::Stalled(_) | Note::Speaking { .. } | Note::Device(_) | Note::MelodyDone => {
+            unsaid.push_back(note);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The engine: one loop that owns what was asked for and tells devices, sound and connections what to do about it.
 
+mod connected;
+
 use crate::audio::{self, Audio, ConnectionId, Note, Order};
 use crate::devices::{DeviceEvent, DeviceKind, End, Slot, SlotOrder};
-use crate::emodel;
-use crate::peer::{Identity, Outgoing, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings, Report};
+use crate::peer::{Identity, Outgoing, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings};
 use crate::pipeline::{Encoded, Received};
-use crate::{Command, Config, Event, Generation, Stats, Tone};
-use std::collections::{BTreeMap, VecDeque};
+use crate::{Command, Config, Event, Generation, LONGEST_TEXT, Leg, MOST_LEGS, Tone};
+use connected::Connected;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +19,8 @@ use tokio::time::Instant;
 const COMMANDS: usize = 1024;
 /// Events that wait for the caller. When it is full levels and figures are dropped; the others wait in the loop.
 const EVENTS: usize = 256;
+/// Events that wait here before connections have to wait with what they say: far sides do not fill the memory with text.
+const OUTBOX: usize = 1024;
 /// What connections say; they wait when it is full.
 const PEER_NOTES: usize = 256;
 /// Device events; the device thread waits when it is full.
@@ -77,8 +81,11 @@ async fn refuse(
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Open { generation }) => {
-                    let _ = events.send(Event::Failed { generation, why: why.to_owned() }).await;
+                Some(Command::Open { leg, generation }) => {
+                    let _ = events.send(Event::Failed { leg, generation, why: why.to_owned() }).await;
+                }
+                Some(Command::Drop { leg }) => {
+                    let _ = events.send(Event::Dropped { leg }).await;
                 }
                 Some(Command::Close) => {
                     let _ = events.send(Event::Closed).await;
@@ -98,8 +105,10 @@ struct Loop {
     sound_thread: JoinHandle<()>,
     input: Slot,
     output: Slot,
-    peers: BTreeMap<Generation, Connected>,
+    peers: BTreeMap<Place, Connected>,
     opened: u64,
+    /// Who was said to speak and not yet to have ended; `None` is us.
+    speaking: BTreeSet<Option<Leg>>,
     /// Those being closed; awaited at shutdown.
     closing: tokio::task::JoinSet<()>,
     /// Where packets go now: every connection that stands.
@@ -112,6 +121,9 @@ struct Loop {
     peer_notes: mpsc::Sender<PeerNote>,
     inboxes: Option<Inboxes>,
 }
+
+/// A leg and the generation of one of its connections.
+type Place = (Leg, Generation);
 
 struct Inboxes {
     notes: mpsc::Receiver<Note>,
@@ -127,21 +139,6 @@ struct Wants {
     check: bool,
     tone: Option<Tone>,
     melody: bool,
-}
-
-/// A connection as the loop sees it.
-struct Connected {
-    serial: u64,
-    peer: Peer,
-    outgoing: Option<Outgoing>,
-    flowed: bool,
-    /// When it counts as failed if it does not flow before.
-    deadline: Option<Instant>,
-    /// When it is closed, because a newer one flows.
-    superseded: Option<Instant>,
-    report: Option<Report>,
-    pair: Option<(String, String)>,
-    totals: (u64, u64),
 }
 
 impl Loop {
@@ -171,6 +168,7 @@ impl Loop {
             output,
             peers: BTreeMap::new(),
             opened: 0,
+            speaking: BTreeSet::new(),
             closing: tokio::task::JoinSet::new(),
             outgoing,
             wants: Wants::default(),
@@ -193,7 +191,7 @@ impl Loop {
                     None => break,
                 },
                 _ = &mut stopped => break,
-                Some(note) = peers.recv() => self.handle_peer(note),
+                Some(note) = peers.recv(), if self.outbox.len() < OUTBOX => self.handle_peer(note),
                 Some(note) = notes.recv() => self.handle_note(note),
                 Some(event) = devices.recv() => self.emit(Event::Device(event)),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.handle_due(),
@@ -227,12 +225,16 @@ impl Loop {
                 self.wants.warm = true;
                 self.keep_devices();
             }
-            Command::Open { generation } => self.open(generation),
-            Command::Offer { generation } => self.order(generation, PeerOrder::Offer),
-            Command::SetRemote { generation, kind, sdp } => self.order(generation, PeerOrder::Remote { kind, sdp }),
-            Command::AddCandidates { generation, candidates } => {
-                self.order(generation, PeerOrder::Candidates(candidates));
+            Command::Open { leg, generation } => self.open(leg, generation),
+            Command::Offer { leg, generation } => self.order((leg, generation), PeerOrder::Offer),
+            Command::SetRemote { leg, generation, kind, sdp } => {
+                self.order((leg, generation), PeerOrder::Remote { kind, sdp });
             }
+            Command::AddCandidates { leg, generation, candidates } => {
+                self.order((leg, generation), PeerOrder::Candidates(candidates));
+            }
+            Command::SendText { leg, text } => self.send_text(leg, text),
+            Command::Drop { leg } => self.drop_leg(leg),
             Command::Close => self.close(),
             Command::Mute(muted) => {
                 self.audio.order(Order::Mute(muted));
@@ -270,15 +272,15 @@ impl Loop {
     }
 
     fn handle_peer(&mut self, PeerNote { id, event }: PeerNote) {
-        let generation = id.generation;
-        let Some(connected) = self.peers.get_mut(&generation).filter(|connected| connected.serial == id.serial) else {
+        let (leg, generation) = (id.leg, id.generation);
+        let Some(connected) = self.peers.get_mut(&id.place()).filter(|connected| connected.serial == id.serial) else {
             return;
         };
         match event {
-            PeerEvent::Opened => self.emit(Event::Opened { generation }),
-            PeerEvent::Description { kind, sdp } => self.emit(Event::Description { generation, kind, sdp }),
+            PeerEvent::Opened => self.emit(Event::Opened { leg, generation }),
+            PeerEvent::Description { kind, sdp } => self.emit(Event::Description { leg, generation, kind, sdp }),
             PeerEvent::Candidates { candidates, done } => {
-                self.emit(Event::Candidates { generation, candidates, done });
+                self.emit(Event::Candidates { leg, generation, candidates, done });
             }
             PeerEvent::Described => {
                 if !connected.flowed {
@@ -289,9 +291,16 @@ impl Loop {
                 connected.outgoing = Some(outgoing);
                 self.keep_outgoing();
             }
+            PeerEvent::TextOpen => {
+                connected.text_open = true;
+                if self.carrier(leg) == Some(generation) {
+                    self.emit(Event::TextOpen { leg });
+                }
+            }
+            PeerEvent::Text(text) => self.emit(Event::Text { leg, text }),
             PeerEvent::Reported(report) => connected.report = Some(report),
             PeerEvent::Pair { local, remote } => connected.pair = Some((local, remote)),
-            PeerEvent::Failed(why) => self.fail(generation, why),
+            PeerEvent::Failed(why) => self.fail(id.place(), why),
         }
     }
 
@@ -299,20 +308,21 @@ impl Loop {
         match note {
             Note::Flowing(id) => {
                 if self.stands(id) {
-                    self.flowing(id.generation);
+                    self.flowing(id.place());
                 }
             }
             Note::Stalled(id) => {
                 let superseded = |connected: &Connected| connected.superseded.is_some();
-                if self.stands(id) && !self.peers.get(&id.generation).is_some_and(superseded) {
-                    self.emit(Event::Stalled { generation: id.generation });
+                if self.stands(id) && !self.peers.get(&id.place()).is_some_and(superseded) {
+                    self.emit(Event::Stalled { leg: id.leg, generation: id.generation });
                 }
             }
             Note::Second { id, received, sent_packets, sent_bytes } => {
                 if self.stands(id) {
-                    self.say_stats(id.generation, received, sent_packets, sent_bytes);
+                    self.say_stats(id.place(), received, sent_packets, sent_bytes);
                 }
             }
+            Note::Speaking { id, speaking } => self.speaking(id, speaking),
             Note::Level { input, output } => drop(self.events.try_send(Event::Level { input, output })),
             Note::Device(event) => self.emit(Event::Device(event)),
             Note::MelodyDone => {
@@ -324,105 +334,155 @@ impl Loop {
 
     /// Whether this is a connection of now, not one of a call before with the same generation.
     fn stands(&self, id: ConnectionId) -> bool {
-        self.peers.get(&id.generation).is_some_and(|connected| connected.serial == id.serial)
+        self.peers.get(&id.place()).is_some_and(|connected| connected.serial == id.serial)
     }
 
     fn handle_due(&mut self) {
         let now = Instant::now();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let old: Vec<Generation> = self.peers.iter().filter(|(_, c)| due(c.superseded)).map(|(g, _)| *g).collect();
-        old.into_iter().for_each(|generation| self.forget(generation));
-        let late: Vec<Generation> = self.peers.iter().filter(|(_, c)| due(c.deadline)).map(|(g, _)| *g).collect();
-        for generation in late {
-            self.fail(generation, format!("no sound came within {} s", PATIENCE.as_secs()));
+        let old: Vec<Place> = self.peers.iter().filter(|(_, c)| due(c.superseded)).map(|(place, _)| *place).collect();
+        old.into_iter().for_each(|place| self.forget(place));
+        let late: Vec<Place> = self.peers.iter().filter(|(_, c)| due(c.deadline)).map(|(place, _)| *place).collect();
+        for place in late {
+            self.fail(place, format!("no sound came within {} s", PATIENCE.as_secs()));
         }
     }
 
-    fn open(&mut self, generation: Generation) {
-        if self.peers.contains_key(&generation) {
-            return self.emit(Event::Opened { generation });
+    fn open(&mut self, leg: Leg, generation: Generation) {
+        if self.peers.contains_key(&(leg, generation)) {
+            return self.emit(Event::Opened { leg, generation });
         }
-        if self.peers.keys().next_back().is_some_and(|newest| *newest > generation) {
-            tracing::debug!(generation, "not opened, a newer connection stands");
-            return;
+        let newest = self.of_leg(leg).next_back().map(|((_, newest), _)| *newest);
+        if newest.is_some_and(|newest| newest > generation) {
+            return tracing::debug!(?leg, generation, "not opened, a newer connection stands");
+        }
+        if newest.is_none() && self.legs().count() >= MOST_LEGS {
+            let why = format!("there are {MOST_LEGS} far sides already");
+            return self.emit(Event::Failed { leg, generation, why });
         }
         self.wants.call = true;
         self.keep_devices();
         self.opened += 1;
-        let id = ConnectionId { generation, serial: self.opened };
+        let id = ConnectionId { leg, generation, serial: self.opened };
         self.audio.order(Order::Receive(id));
         let settings = PeerSettings {
             ice_servers: self.config.ice_servers.clone(),
             bind: self.config.bind,
             identity: self.identity.clone(),
         };
-        let connected = Connected {
-            serial: id.serial,
-            peer: Peer::start(id, settings, self.audio.clone(), self.peer_notes.clone()),
-            outgoing: None,
-            flowed: false,
-            deadline: None,
-            superseded: None,
-            report: None,
-            pair: None,
-            totals: (0, 0),
-        };
-        self.peers.insert(generation, connected);
-        tracing::info!(generation, "connection opened");
+        let peer = Peer::start(id, settings, self.audio.clone(), self.peer_notes.clone());
+        self.peers.insert(id.place(), Connected::new(id.serial, peer));
+        tracing::info!(leg = leg.0, generation, "connection opened");
     }
 
-    fn order(&mut self, generation: Generation, order: PeerOrder) {
-        let Some(connected) = self.peers.get(&generation) else {
-            tracing::debug!(generation, "no such connection, command ignored");
+    fn order(&mut self, place: Place, order: PeerOrder) {
+        let Some(connected) = self.peers.get(&place) else {
+            tracing::debug!(?place, "no such connection, command ignored");
             return;
         };
         if !connected.peer.order(order) {
-            self.fail(generation, "too much was asked of the connection at once".into());
+            self.fail(place, "too much was asked of the connection at once".into());
         }
     }
 
-    fn flowing(&mut self, generation: Generation) {
-        let Some(connected) = self.peers.get_mut(&generation) else { return };
+    fn send_text(&mut self, leg: Leg, text: String) {
+        let carrier = self.carrier(leg).and_then(|generation| self.peers.get(&(leg, generation)));
+        let fits = text.len() <= LONGEST_TEXT;
+        if !carrier.is_some_and(|connected| fits && connected.peer.order(PeerOrder::Text(text))) {
+            tracing::debug!(?leg, fits, "text is not open, dropped");
+        }
+    }
+
+    /// The connection that carries text: the newest that flows, if text is open on it.
+    fn carrier(&self, leg: Leg) -> Option<Generation> {
+        let (place, connected) = self.of_leg(leg).rfind(|(_, connected)| connected.flowed)?;
+        connected.text_open.then_some(place.1)
+    }
+
+    fn flowing(&mut self, place: Place) {
+        let (leg, generation) = place;
+        let before = self.carrier(leg);
+        let Some(connected) = self.peers.get_mut(&place) else { return };
         connected.flowed = true;
         connected.deadline = None;
         let until = Instant::now() + OVERLAP;
-        for (_, older) in self.peers.range_mut(..generation) {
+        for (_, older) in self.peers.range_mut((leg, 0)..place) {
             older.superseded.get_or_insert(until);
             older.deadline = None;
         }
-        if self.peers.get(&generation).is_some_and(|connected| connected.superseded.is_none()) {
-            tracing::info!(generation, "sound flows");
-            self.emit(Event::Flowing { generation });
+        if self.peers.get(&place).is_some_and(|connected| connected.superseded.is_none()) {
+            tracing::info!(leg = leg.0, generation, "sound flows");
+            self.emit(Event::Flowing { leg, generation });
+        }
+        let carrier = self.carrier(leg);
+        if carrier.is_some() && carrier != before {
+            self.emit(Event::TextOpen { leg });
         }
     }
 
-    fn fail(&mut self, generation: Generation, why: String) {
-        let Some(connected) = self.peers.get(&generation) else { return };
+    fn speaking(&mut self, id: Option<ConnectionId>, speaking: bool) {
+        let leg = id.map(|id| id.leg);
+        // Whoever left was said to have ended when that happened; what was on its way says nothing any more.
+        let changed = if speaking {
+            let stands = id.map_or(self.peers.values().any(Connected::sends), |id| self.stands(id));
+            stands && self.speaking.insert(leg)
+        } else {
+            self.speaking.remove(&leg)
+        };
+        if changed {
+            self.emit(Event::Speaking { leg, speaking });
+        }
+    }
+
+    fn fail(&mut self, place: Place, why: String) {
+        let Some(connected) = self.peers.get(&place) else { return };
         let superseded = connected.superseded.is_some();
-        self.forget(generation);
+        self.forget(place);
         if !superseded {
-            tracing::info!(generation, why, "connection failed");
-            self.emit(Event::Failed { generation, why });
+            let (leg, generation) = place;
+            tracing::info!(leg = leg.0, generation, why, "connection failed");
+            self.emit(Event::Failed { leg, generation, why });
         }
     }
 
-    fn forget(&mut self, generation: Generation) {
-        if let Some(connected) = self.peers.remove(&generation) {
-            self.audio.order(Order::Forget(ConnectionId { generation, serial: connected.serial }));
-            self.closing.spawn(connected.peer.close());
-            self.keep_outgoing();
+    fn forget(&mut self, place: Place) {
+        let Some(connected) = self.peers.remove(&place) else { return };
+        let (leg, generation) = place;
+        self.audio.order(Order::Forget(ConnectionId { leg, generation, serial: connected.serial }));
+        self.closing.spawn(connected.peer.close());
+        self.keep_outgoing();
+        if self.of_leg(leg).next().is_none() {
+            self.speaking(Some(ConnectionId { leg, generation, serial: connected.serial }), false);
         }
+        if !self.peers.values().any(Connected::sends) {
+            self.speaking(None, false);
+        }
+    }
+
+    fn drop_leg(&mut self, leg: Leg) {
+        let places: Vec<Place> = self.of_leg(leg).map(|(place, _)| *place).collect();
+        places.into_iter().for_each(|place| self.forget(place));
+        self.emit(Event::Dropped { leg });
     }
 
     fn close(&mut self) {
-        let all: Vec<Generation> = self.peers.keys().copied().collect();
-        all.into_iter().for_each(|generation| self.forget(generation));
+        let all: Vec<Place> = self.peers.keys().copied().collect();
+        all.into_iter().for_each(|place| self.forget(place));
         // Another call shall not be recognised as the same person's by its certificate.
         self.identity = Identity::default();
         self.wants.call = false;
         self.wants.warm = false;
         self.keep_devices();
         self.emit(Event::Closed);
+    }
+
+    fn of_leg(&self, leg: Leg) -> impl DoubleEndedIterator<Item = (&Place, &Connected)> {
+        self.peers.range((leg, Generation::MIN)..=(leg, Generation::MAX))
+    }
+
+    fn legs(&self) -> impl Iterator<Item = Leg> {
+        let mut last = None;
+        self.peers.keys().map(|(leg, _)| *leg).filter(move |leg| last.replace(*leg) != Some(*leg))
     }
 
     fn keep_outgoing(&mut self) {
@@ -444,16 +504,14 @@ impl Loop {
         self.told = (input, output);
     }
 
-    fn say_stats(&mut self, generation: Generation, received: Received, sent_packets: u32, sent_bytes: u32) {
-        let newest = self.peers.iter().rev().find(|(_, connected)| connected.outgoing.is_some()).map(|(g, _)| *g);
-        let Some(connected) = self.peers.get_mut(&generation) else { return };
-        connected.totals.0 += u64::from(received.counts.received);
-        if connected.outgoing.is_some() {
-            connected.totals.1 += u64::from(sent_packets);
-        }
-        if newest == Some(generation) {
-            let stats = connected.stats(generation, received, sent_bytes);
-            let _ = self.events.try_send(Event::Stats(Box::new(stats)));
+    fn say_stats(&mut self, place: Place, received: Received, sent_packets: u32, sent_bytes: u32) {
+        let (leg, generation) = place;
+        let newest = self.of_leg(leg).rfind(|(_, connected)| connected.sends()).map(|(place, _)| *place);
+        let Some(connected) = self.peers.get_mut(&place) else { return };
+        connected.count(&received, sent_packets);
+        if newest == Some(place) {
+            let stats = Box::new(connected.stats(generation, received, sent_bytes));
+            let _ = self.events.try_send(Event::Stats { leg, stats });
         }
     }
 
@@ -462,37 +520,7 @@ impl Loop {
     }
 }
 
-impl Connected {
-    fn stats(&self, generation: Generation, received: Received, sent_bytes: u32) -> Stats {
-        let counts = received.counts;
-        let share = |part: u32, whole: u32| if whole == 0 { 0.0 } else { (part as f32 / whole as f32).clamp(0.0, 1.0) };
-        let arrived = counts.received.saturating_sub(counts.duplicate);
-        let round_trip_ms = self.report.and_then(|report| report.round_trip_ms);
-        let concealed = share(received.made_up, received.played);
-        let (local_candidate, remote_candidate) = self.pair.clone().unzip();
-        Stats {
-            generation,
-            round_trip_ms,
-            loss_in: share(counts.expected.saturating_sub(arrived), counts.expected),
-            loss_out: self.report.map(|report| report.loss),
-            jitter_in_ms: received.jitter_ms,
-            jitter_out_ms: self.report.map(|report| report.jitter_ms),
-            concealed,
-            buffer_ms: received.buffer_ms,
-            bitrate_in: counts.bytes * 8,
-            bitrate_out: sent_bytes * 8,
-            packets_in: self.totals.0,
-            packets_out: self.totals.1,
-            mos: self
-                .flowed
-                .then(|| emodel::mean_opinion_score(round_trip_ms.unwrap_or(0.0), received.buffer_ms, concealed)),
-            local_candidate,
-            remote_candidate,
-        }
-    }
-}
-
-/// Gives each packet to every connection that stands; while two overlap, both get it, and the far side misses none.
+/// Gives each packet to every connection that stands. While two of a leg overlap, both get it, and the far side misses none.
 async fn send_packets(mut encoded: mpsc::Receiver<Encoded>, targets: watch::Receiver<Vec<Outgoing>>) {
     while let Some(packet) = encoded.recv().await {
         let outgoing = targets.borrow().clone();

@@ -4,8 +4,25 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Counts the connections of a call: a renewed connection is generation n + 1 beside n.
+/// One far side: the other party of a call, or one member of a room. Whoever owns the engine gives the numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Leg(pub u32);
+
+impl Leg {
+    /// The other party of a booked call.
+    pub const CALL: Self = Self(0);
+}
+
+/// How many far sides there can be at once: a room of eight.
+pub const MOST_LEGS: usize = 7;
+
+/// Counts the connections of a leg: a renewed connection is generation n + 1 beside n.
 pub type Generation = u32;
+
+/// The label of the data channel that carries text; a channel of another name is none of ours.
+pub const CHAT_CHANNEL: &str = "bellwire-chat";
+/// Bytes of the longest text that is sent or taken.
+pub const LONGEST_TEXT: usize = 8 * 1024;
 
 /// How an engine is set up. Everything here can be changed later by a [`Command`], except `bind`.
 #[derive(Clone, Debug, Default)]
@@ -68,33 +85,51 @@ pub enum DescriptionKind {
     Answer,
 }
 
-/// What an engine can be told. Commands are carried out in order; those that name a generation that is gone are ignored.
+/// What an engine can be told. Commands are carried out in order; those that name a leg or a generation that is gone are
+/// ignored.
 #[derive(Clone)]
 pub enum Command {
     /// Opens the devices, so that the first connection finds them warm. Idempotent.
     Warm,
-    /// Makes the connection of this generation beside any older one, and the devices if they are closed.
-    /// Answered by [`Event::Opened`] or [`Event::Failed`].
+    /// Makes the connection of this generation beside any older one of its leg, and opens the devices if they are closed.
+    /// Answered by [`Event::Opened`] or, when there are [`MOST_LEGS`] others, [`Event::Failed`].
     Open {
+        leg: Leg,
         generation: Generation,
     },
     /// Makes the offer of this generation. Answered by [`Event::Description`].
     Offer {
+        leg: Leg,
         generation: Generation,
     },
     /// The far side's description. An offer is answered by [`Event::Description`] with our answer.
     /// The same description twice does nothing the second time. An offer that crosses ours replaces ours (we yield).
+    ///
+    /// One audio section is used; others, and those of video, are refused in the answer. Another offer after the exchange
+    /// changes the connection if it is of the same session (`o=`); if not, the far side has begun anew, and so do we.
     SetRemote {
+        leg: Leg,
         generation: Generation,
         kind: DescriptionKind,
         sdp: String,
     },
     /// Candidates of the far side, kept in order until its description is known.
     AddCandidates {
+        leg: Leg,
         generation: Generation,
         candidates: Vec<Candidate>,
     },
-    /// Ends the connections and closes the devices (those of a check stay).
+    /// Sends text to a far side, on the newest of its connections that flows. Lost when there is none or text is not
+    /// open on it ([`Event::TextOpen`]): whoever sends it knows what was answered, and sends again.
+    SendText {
+        leg: Leg,
+        text: String,
+    },
+    /// Ends this far side's connections; the others go on, and the devices stay. Answered by [`Event::Dropped`].
+    Drop {
+        leg: Leg,
+    },
+    /// Ends all connections and closes the devices (those of a check stay).
     Close,
     /// Stops capture itself: while muted no callback's samples are read. Silence goes out.
     Mute(bool),
@@ -132,23 +167,33 @@ pub struct Candidate {
 #[derive(Clone)]
 pub enum Event {
     /// The connection of this generation stands locally; descriptions may be exchanged.
-    Opened { generation: Generation },
+    Opened { leg: Leg, generation: Generation },
     /// Our description, to be sent to the far side.
-    Description { generation: Generation, kind: DescriptionKind, sdp: String },
+    Description { leg: Leg, generation: Generation, kind: DescriptionKind, sdp: String },
     /// Our candidates, gathered in batches of 20 ms; `done` after the last.
-    Candidates { generation: Generation, candidates: Vec<Candidate>, done: bool },
+    Candidates { leg: Leg, generation: Generation, candidates: Vec<Candidate>, done: bool },
     /// Speech-capable frames of the far side are being decoded and played (the third in a row has been).
-    Flowing { generation: Generation },
+    Flowing { leg: Leg, generation: Generation },
     /// No packet for two seconds on a connection that flowed.
-    Stalled { generation: Generation },
+    Stalled { leg: Leg, generation: Generation },
     /// This connection will not work: ICE or DTLS failed, or 10 s went by without a frame, or the far side's
     /// description was refused.
-    Failed { generation: Generation, why: String },
+    Failed { leg: Leg, generation: Generation, why: String },
+    /// Text can be sent to this far side. Said again for each connection that carries text from then on; what was not
+    /// answered before may be lost.
+    TextOpen { leg: Leg },
+    /// The far side sent this text.
+    Text { leg: Leg, text: String },
+    /// The answer to [`Command::Drop`]: nothing follows that a connection of this leg from before did.
+    Dropped { leg: Leg },
     /// The answer to [`Command::Close`]: nothing follows that a connection from before it did. The next call counts its
     /// generations from one again.
     Closed,
-    /// Once a second while a connection stands.
-    Stats(Box<Stats>),
+    /// Once a second for each leg while a connection of it stands.
+    Stats { leg: Leg, stats: Box<Stats> },
+    /// A far side, or we when `leg` is `None`, began or ended to speak; five times a second at most for each. We speak only
+    /// while somebody is connected. Whoever is dropped or closed while speaking is said to have ended first.
+    Speaking { leg: Option<Leg>, speaking: bool },
     /// Ten times a second while the devices are open; 0 to 1, RMS on a scale of -60 to 0 dBFS.
     Level { input: f32, output: f32 },
     /// A device changed, or a fault of one. The engine goes on with what it has.

@@ -1,7 +1,8 @@
 //! What is heard: devices, processing, codec, jitter buffer, peer connection.
 //!
-//! An [`Engine`] holds the sound of one device of one person. It knows no call, no booking and no server: it is told
-//! to open a connection of a generation, hands out descriptions and candidates, and says when speech flows.
+//! An [`Engine`] holds the sound of one device of one person. It knows no call, no room and no server: it is told to open a
+//! connection of a generation to a far side ([`Leg`]), hands out descriptions and candidates, and says when speech flows.
+//! Text goes beside the sound, on the same connection.
 //! Its caller feeds it [`Command`]s and reads [`Event`]s; nothing else crosses the boundary.
 //!
 //! Inside, three parties exchange values and share no state:
@@ -15,8 +16,10 @@ mod audio;
 mod devices;
 mod emodel;
 mod engine;
+mod hearing;
 mod interface;
 mod jitter;
+mod limiter;
 mod meter;
 mod opus;
 mod peer;
@@ -24,6 +27,7 @@ pub mod pipeline;
 mod processing;
 mod stretch;
 mod tones;
+mod voice;
 
 pub use devices::devices;
 pub use engine::Engine;

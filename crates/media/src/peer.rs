@@ -40,8 +40,13 @@ pub struct PeerSettings {
 
 pub enum PeerOrder {
     Offer,
-    Remote { kind: DescriptionKind, sdp: String },
+    Remote {
+        kind: DescriptionKind,
+        sdp: String,
+    },
     Candidates(Vec<Candidate>),
+    /// Sent if the data channel is open, else lost.
+    Text(String),
     Close,
 }
 
@@ -64,6 +69,9 @@ pub enum PeerEvent {
     Described,
     /// Encrypted packets can pass.
     Connected(Outgoing),
+    /// Text can be sent.
+    TextOpen,
+    Text(String),
     /// What the far side says about our packets.
     Reported(Report),
     /// Kinds of the candidates in use.
@@ -236,6 +244,7 @@ impl Connection {
                         connection.add_candidates(candidates).await;
                         Ok(())
                     }
+                    Some(PeerOrder::Text(_)) => Ok(()),
                     Some(PeerOrder::Close) | None => break,
                 },
                 Some(local) = happened.recv() => {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use bellwire_media::{Command, Config, DeviceChoice, DeviceEvent, DeviceFault, Event};
+use bellwire_media::{Command, Config, DeviceChoice, DeviceEvent, DeviceFault, Event, Leg};
 use common::*;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn speech_of_each_arrives_at_the_other_and_only_that() {
     connect(&mut a, &mut b, 1).await;
     listen_both(&mut a, &mut b, 7).await;
     let figures: Vec<_> =
-        a.said.iter().filter_map(|(_, e)| if let Event::Stats(s) = e { Some(s) } else { None }).collect();
+        a.said.iter().filter_map(|(_, e)| if let Event::Stats { stats: s, .. } = e { Some(s) } else { None }).collect();
     let last = figures.last().expect("no figures in seven seconds");
     assert!(figures.len() >= 5, "{} figures in seven seconds", figures.len());
     assert!(last.round_trip_ms.is_some_and(|ms| ms < 500.0) && last.loss_out.is_some());
@@ -124,7 +124,11 @@ async fn a_renewed_connection_loses_no_speech() {
     }
     listen_both(&mut a, &mut b, 3).await;
     let newest = |person: &Person| {
-        person.said.iter().rev().find_map(|(_, e)| if let Event::Stats(s) = e { Some(s.generation) } else { None })
+        person
+            .said
+            .iter()
+            .rev()
+            .find_map(|(_, e)| if let Event::Stats { stats: s, .. } = e { Some(s.generation) } else { None })
     };
     assert_eq!((newest(&a), newest(&b)), (Some(4), Some(4)));
     a.engine.shutdown().await;
@@ -152,8 +156,8 @@ async fn when_offers_cross_the_side_that_gets_the_other_one_yields() {
     let folder = Folder::new("glare");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
     for person in [&a, &b] {
-        person.engine.command(Command::Open { generation: 1 });
-        person.engine.command(Command::Offer { generation: 1 });
+        person.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+        person.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     }
     let offer = |event: &Event| matches!(event, Event::Description { kind, .. } if *kind == OFFER);
     // B's offer is lost on its way, as if A had ignored it; A's reaches B, which has offered already.
@@ -168,18 +172,22 @@ async fn when_offers_cross_the_side_that_gets_the_other_one_yields() {
 async fn candidates_that_come_before_the_description_are_kept() {
     let folder = Folder::new("early");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
-    a.engine.command(Command::Open { generation: 1 });
-    a.engine.command(Command::Offer { generation: 1 });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    a.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     let offer = a.until(|e| if let Event::Description { sdp, .. } = e { Some(sdp.clone()) } else { None }).await;
     let candidates =
         a.until(|e| if let Event::Candidates { candidates, .. } = e { Some(candidates.clone()) } else { None }).await;
     assert!(!candidates.is_empty());
-    b.engine.command(Command::Open { generation: 1 });
-    b.engine.command(Command::AddCandidates { generation: 1, candidates: vec![candidate("no candidate at all")] });
-    b.engine.command(Command::AddCandidates { generation: 1, candidates });
+    b.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    b.engine.command(Command::AddCandidates {
+        leg: Leg::CALL,
+        generation: 1,
+        candidates: vec![candidate("no candidate at all")],
+    });
+    b.engine.command(Command::AddCandidates { leg: Leg::CALL, generation: 1, candidates });
     // Twice the same does no harm.
     for _ in 0..2 {
-        b.engine.command(Command::SetRemote { generation: 1, kind: OFFER, sdp: offer.clone() });
+        b.engine.command(Command::SetRemote { leg: Leg::CALL, generation: 1, kind: OFFER, sdp: offer.clone() });
     }
     // Nothing of B's candidates reaches A: only those that A sent early can make the connection.
     let answer = b
@@ -188,7 +196,7 @@ async fn candidates_that_come_before_the_description_are_kept() {
             _ => None,
         })
         .await;
-    a.engine.command(Command::SetRemote { generation: 1, kind: ANSWER, sdp: answer });
+    a.engine.command(Command::SetRemote { leg: Leg::CALL, generation: 1, kind: ANSWER, sdp: answer });
     let flowing = |event: &Event| matches!(event, Event::Flowing { .. }).then_some(());
     a.until(flowing).await;
     b.until(flowing).await;
@@ -200,8 +208,8 @@ async fn candidates_that_come_before_the_description_are_kept() {
 async fn a_description_that_cannot_be_used_fails_its_connection_alone() {
     let folder = Folder::new("garbage");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
-    a.engine.command(Command::Open { generation: 1 });
-    a.engine.command(Command::Offer { generation: 1 });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    a.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     let good = a.until(|e| if let Event::Description { sdp, .. } = e { Some(sdp.clone()) } else { None }).await;
     let section = good[good.find("m=audio").unwrap()..].to_owned();
     let bad = [
@@ -216,10 +224,10 @@ async fn a_description_that_cannot_be_used_fails_its_connection_alone() {
     ];
     for (i, sdp) in bad.into_iter().enumerate() {
         let generation = i as u32 + 1;
-        b.engine.command(Command::Open { generation });
-        b.engine.command(Command::SetRemote { generation, kind: OFFER, sdp });
+        b.engine.command(Command::Open { leg: Leg::CALL, generation });
+        b.engine.command(Command::SetRemote { leg: Leg::CALL, generation, kind: OFFER, sdp });
         b.until(|event| match event {
-            Event::Failed { generation: failed, why } if *failed == generation => {
+            Event::Failed { generation: failed, why, .. } if *failed == generation => {
                 assert!(!why.is_empty());
                 Some(())
             }
@@ -241,7 +249,7 @@ async fn a_far_side_that_vanishes_is_noticed_and_the_next_call_works() {
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
     connect(&mut a, &mut b, 1).await;
     b.engine.shutdown().await;
-    a.until(|event| matches!(event, Event::Stalled { generation: 1 }).then_some(())).await;
+    a.until(|event| matches!(event, Event::Stalled { generation: 1, .. }).then_some(())).await;
     a.engine.command(Command::Close);
     let mut b = quiet(&folder, "b");
     a.said.clear();
@@ -254,18 +262,18 @@ async fn a_far_side_that_vanishes_is_noticed_and_the_next_call_works() {
 async fn a_connection_that_never_flows_fails_after_ten_seconds() {
     let folder = Folder::new("never");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
-    a.engine.command(Command::Open { generation: 1 });
-    b.engine.command(Command::Open { generation: 1 });
-    a.engine.command(Command::Offer { generation: 1 });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    b.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    a.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     let description = |event: &Event| match event {
         Event::Description { sdp, .. } => Some(sdp.clone()),
         _ => None,
     };
     let offer = a.until(description).await;
-    b.engine.command(Command::SetRemote { generation: 1, kind: OFFER, sdp: offer });
+    b.engine.command(Command::SetRemote { leg: Leg::CALL, generation: 1, kind: OFFER, sdp: offer });
     let answer = b.until(description).await;
     let begun = tokio::time::Instant::now();
-    a.engine.command(Command::SetRemote { generation: 1, kind: ANSWER, sdp: answer });
+    a.engine.command(Command::SetRemote { leg: Leg::CALL, generation: 1, kind: ANSWER, sdp: answer });
     a.until(|event| matches!(event, Event::Failed { generation: 1, .. }).then_some(())).await;
     assert!(begun.elapsed() >= Duration::from_secs(9));
     a.engine.shutdown().await;

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Generation};
+use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Generation, Leg};
 use std::f32::consts::TAU;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -232,23 +232,25 @@ pub async fn join(
 
 pub fn pass_on(event: &Event, to: &Engine) {
     match event.clone() {
-        Event::Description { generation, kind, sdp } => to.command(Command::SetRemote { generation, kind, sdp }),
-        Event::Candidates { generation, candidates, .. } if !candidates.is_empty() => {
-            to.command(Command::AddCandidates { generation, candidates });
+        Event::Description { leg, generation, kind, sdp } => {
+            to.command(Command::SetRemote { leg, generation, kind, sdp });
+        }
+        Event::Candidates { leg, generation, candidates, .. } if !candidates.is_empty() => {
+            to.command(Command::AddCandidates { leg, generation, candidates });
         }
         _ => {}
     }
 }
 
 pub fn flows(said: &[(Instant, Event)], wanted: Generation) -> bool {
-    said.iter().any(|(_, event)| matches!(event, Event::Flowing { generation } if *generation == wanted))
+    said.iter().any(|(_, event)| matches!(event, Event::Flowing { generation, .. } if *generation == wanted))
 }
 
 /// Opens a generation on both sides, lets `a` offer, and waits until sound flows both ways.
 pub async fn connect(a: &mut Person, b: &mut Person, generation: Generation) {
-    a.engine.command(Command::Open { generation });
-    b.engine.command(Command::Open { generation });
-    a.engine.command(Command::Offer { generation });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation });
+    b.engine.command(Command::Open { leg: Leg::CALL, generation });
+    a.engine.command(Command::Offer { leg: Leg::CALL, generation });
     join(a, b, |a, b| flows(a, generation) && flows(b, generation)).await;
 }
 

@@ -1,0 +1,82 @@
+//! A connection as the engine's loop sees it, and its figures.
+
+use crate::emodel;
+use crate::peer::{Outgoing, Peer, Report};
+use crate::pipeline::Received;
+use crate::{Generation, Stats};
+use tokio::time::Instant;
+
+pub struct Connected {
+    /// Tells it from one of a call before with the same leg and generation.
+    pub serial: u64,
+    pub peer: Peer,
+    pub outgoing: Option<Outgoing>,
+    pub flowed: bool,
+    pub text_open: bool,
+    /// When it counts as failed if it does not flow before.
+    pub deadline: Option<Instant>,
+    /// When it is closed, because a newer one flows.
+    pub superseded: Option<Instant>,
+    pub report: Option<Report>,
+    pub pair: Option<(String, String)>,
+    /// Packets received and sent.
+    totals: (u64, u64),
+}
+
+impl Connected {
+    pub fn new(serial: u64, peer: Peer) -> Self {
+        Self {
+            serial,
+            peer,
+            outgoing: None,
+            flowed: false,
+            text_open: false,
+            deadline: None,
+            superseded: None,
+            report: None,
+            pair: None,
+            totals: (0, 0),
+        }
+    }
+
+    /// Whether our packets go out on it.
+    pub fn sends(&self) -> bool {
+        self.outgoing.is_some()
+    }
+
+    /// Adds a second to the totals.
+    pub fn count(&mut self, received: &Received, sent_packets: u32) {
+        self.totals.0 += u64::from(received.counts.received);
+        if self.sends() {
+            self.totals.1 += u64::from(sent_packets);
+        }
+    }
+
+    pub fn stats(&self, generation: Generation, received: Received, sent_bytes: u32) -> Stats {
+        let counts = received.counts;
+        let share = |part: u32, whole: u32| if whole == 0 { 0.0 } else { (part as f32 / whole as f32).clamp(0.0, 1.0) };
+        let arrived = counts.received.saturating_sub(counts.duplicate);
+        let round_trip_ms = self.report.and_then(|report| report.round_trip_ms);
+        let concealed = share(received.made_up, received.played);
+        let (local_candidate, remote_candidate) = self.pair.clone().unzip();
+        Stats {
+            generation,
+            round_trip_ms,
+            loss_in: share(counts.expected.saturating_sub(arrived), counts.expected),
+            loss_out: self.report.map(|report| report.loss),
+            jitter_in_ms: received.jitter_ms,
+            jitter_out_ms: self.report.map(|report| report.jitter_ms),
+            concealed,
+            buffer_ms: received.buffer_ms,
+            bitrate_in: counts.bytes * 8,
+            bitrate_out: sent_bytes * 8,
+            packets_in: self.totals.0,
+            packets_out: self.totals.1,
+            mos: self
+                .flowed
+                .then(|| emodel::mean_opinion_score(round_trip_ms.unwrap_or(0.0), received.buffer_ms, concealed)),
+            local_candidate,
+            remote_candidate,
+        }
+    }
+}
