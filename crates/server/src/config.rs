@@ -12,7 +12,7 @@ use std::time::Duration;
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7420";
 pub const DEFAULT_DATA_DIR: &str = "bellwire-data";
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 15] = [
     "dev",
     "listen",
     "data_dir",
@@ -25,7 +25,12 @@ const KEYS: [&str; 12] = [
     "operator_key_file",
     "connections_per_address",
     "log_format",
+    "older",
+    "guests",
+    "origins",
 ];
+/// Keys whose value is a list; in the environment its parts are separated by commas.
+const LISTS: [&str; 2] = ["older", "origins"];
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,6 +53,43 @@ pub struct Config {
     /// Open connections from one address (one /64 for IPv6). With `dev`, this machine is not counted.
     pub connections_per_address: u32,
     pub log_format: LogFormat,
+    /// The older systems whose apps are served as well. With `dev` and without this: all.
+    pub older: Vec<Older>,
+    /// Whether an app without a token may search for a partner and use channels. Without this: with `dev` alone.
+    pub guests: Option<bool>,
+    /// Origins (`https://app.example`, or `*`) of web pages that may speak to the older systems' gateways. With `dev` and
+    /// without this: any.
+    pub origins: Vec<String>,
+}
+
+/// A system whose protocol a gateway speaks (docs/protocol.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Older {
+    /// Booking calls: `call:*`.
+    Booking,
+    /// Random match with relay: `find_partner`.
+    Match,
+    /// The random chat gateway, namespace `/random-chat`.
+    RandomChat,
+    /// The channel relay on a plain WebSocket.
+    Channels,
+    /// Multi-peer rooms: `webrtc:*`.
+    Rooms,
+    All,
+}
+
+impl Older {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Booking => "booking",
+            Self::Match => "match",
+            Self::RandomChat => "random-chat",
+            Self::Channels => "channels",
+            Self::Rooms => "rooms",
+            Self::All => "all",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -96,6 +138,9 @@ impl Default for Config {
             operator_key_file: None,
             connections_per_address: 500,
             log_format: LogFormat::Text,
+            older: Vec::new(),
+            guests: None,
+            origins: Vec::new(),
         }
     }
 }
@@ -106,6 +151,9 @@ pub struct Overrides {
     pub dev: bool,
     pub listen: Option<String>,
     pub data_dir: Option<PathBuf>,
+    pub older: Vec<Older>,
+    pub guests: bool,
+    pub origins: Vec<String>,
 }
 
 impl Config {
@@ -116,7 +164,12 @@ impl Config {
         }
         for key in KEYS {
             if let Ok(value) = std::env::var(format!("BELLWIRE_{}", key.to_ascii_uppercase())) {
-                sources = sources.set_override(key, value)?;
+                sources = if LISTS.contains(&key) {
+                    let parts: Vec<&str> = value.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+                    sources.set_override(key, parts)?
+                } else {
+                    sources.set_override(key, value)?
+                };
             }
         }
         let mut config: Config =
@@ -124,6 +177,15 @@ impl Config {
         config.dev |= overrides.dev;
         config.listen = overrides.listen.clone().unwrap_or(config.listen);
         config.data_dir = overrides.data_dir.clone().unwrap_or(config.data_dir);
+        if !overrides.older.is_empty() {
+            config.older.clone_from(&overrides.older);
+        }
+        if overrides.guests {
+            config.guests = Some(true);
+        }
+        if !overrides.origins.is_empty() {
+            config.origins.clone_from(&overrides.origins);
+        }
         if let Some(url) = &config.public_url {
             check_public_url(url)?;
         }
@@ -131,6 +193,20 @@ impl Config {
             bail!("`jwks` needs `issuer`: the `iss` of the tokens that those keys sign");
         }
         Ok(config)
+    }
+
+    /// Whether apps of this older system are served.
+    pub fn speaks(&self, older: Older) -> bool {
+        if self.older.is_empty() { self.dev } else { self.older.contains(&older) || self.older.contains(&Older::All) }
+    }
+
+    pub fn admits_guests(&self) -> bool {
+        self.guests.unwrap_or(self.dev)
+    }
+
+    /// Origins that pages of older systems may come from.
+    pub fn admitted_origins(&self) -> Vec<String> {
+        if self.origins.is_empty() && self.dev { vec!["*".into()] } else { self.origins.clone() }
     }
 
     /// The operator's key as set; none if the data directory's is to be used.
@@ -160,6 +236,7 @@ impl Config {
     /// All settings as a TOML file, without secrets.
     pub fn without_secrets(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let list = |parts: Vec<String>| format!("[{}]", parts.join(", "));
         let path = |path: &PathBuf| quoted(&path.display().to_string());
         let format = match self.log_format {
             LogFormat::Text => "text",
@@ -177,6 +254,9 @@ impl Config {
             ("operator_key_file", self.operator_key_file.as_ref().map(path)),
             ("connections_per_address", Some(self.connections_per_address.to_string())),
             ("log_format", Some(quoted(format))),
+            ("older", Some(list(self.older.iter().map(|older| quoted(older.word())).collect()))),
+            ("guests", self.guests.map(|guests| guests.to_string())),
+            ("origins", Some(list(self.origins.iter().map(|origin| quoted(origin)).collect()))),
         ];
         let mut out = String::new();
         for (key, value) in lines {
@@ -226,6 +306,9 @@ mod tests {
         let config = Config {
             operator_key: Some(Secret(secret.into())),
             public_url: Some("wss://calls.example".into()),
+            older: vec![Older::Booking, Older::RandomChat],
+            guests: Some(true),
+            origins: vec!["https://app.example".into()],
             ..Config::default()
         };
         let printed = config.without_secrets();
@@ -236,6 +319,21 @@ mod tests {
         let again = Config::load(Some(&file), &Overrides::default()).expect("settings");
         assert_eq!(again.public_url, config.public_url);
         assert_eq!(again.listen, DEFAULT_LISTEN);
+        assert_eq!((again.older, again.guests, again.origins), (config.older, config.guests, config.origins));
+    }
+
+    #[test]
+    fn older_systems_are_served_only_when_named_or_in_development() {
+        let config = |dev, older| Config { dev, older, ..Config::default() };
+        let check = |config: Config, booking, rooms, guests| {
+            let speaks = (config.speaks(Older::Booking), config.speaks(Older::Rooms), config.admits_guests());
+            assert_eq!(speaks, (booking, rooms, guests), "{config:?}");
+        };
+        check(config(false, vec![]), false, false, false);
+        check(config(false, vec![Older::Rooms]), false, true, false);
+        check(config(false, vec![Older::All]), true, true, false);
+        check(config(true, vec![]), true, true, true);
+        check(config(true, vec![Older::Booking]), true, false, true);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use bellwire_server::auth::TokenRole;
-use bellwire_server::config::{Config, LogFormat, Overrides};
+use bellwire_server::config::{Config, LogFormat, Older, Overrides};
 use bellwire_server::data_dir::DataDir;
 use bellwire_server::{seed, serve, signals};
 use bellwire_signaling::UserId;
@@ -42,6 +42,15 @@ struct Serve {
     listen: Option<String>,
     #[command(flatten)]
     place: Place,
+    /// Serve apps of these older systems as well; with --dev and without this, all of them.
+    #[arg(long, value_name = "SYSTEM", value_delimiter = ',')]
+    older: Vec<Older>,
+    /// Let apps without a token search for a partner and use channels.
+    #[arg(long)]
+    guests: bool,
+    /// Web pages of these origins may speak to the gateways of older systems; `*` is any.
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    origins: Vec<String>,
     /// Print the settings, without secrets, and end.
     #[arg(long)]
     print_config: bool,
@@ -101,7 +110,14 @@ fn main() -> Result<()> {
 }
 
 async fn run(args: Serve) -> Result<()> {
-    let overrides = Overrides { dev: args.dev, listen: args.listen, data_dir: args.place.data_dir };
+    let overrides = Overrides {
+        dev: args.dev,
+        listen: args.listen,
+        data_dir: args.place.data_dir,
+        older: args.older,
+        guests: args.guests,
+        origins: args.origins,
+    };
     let config = Config::load(args.place.config.as_deref(), &overrides)?;
     if args.print_config {
         print!("{}", config.without_secrets());
@@ -142,7 +158,7 @@ async fn seed_demo(args: SeedArgs) -> Result<()> {
 }
 
 fn open(place: Place, listen: Option<String>) -> Result<(Config, DataDir)> {
-    let overrides = Overrides { dev: false, listen, data_dir: place.data_dir };
+    let overrides = Overrides { listen, data_dir: place.data_dir, ..Overrides::default() };
     let config = Config::load(place.config.as_deref(), &overrides)?;
     let data = DataDir::open(&config.data_dir)?;
     Ok((config, data))

@@ -1,6 +1,9 @@
 //! What every store must do. Each implementation is one `#[tokio::test]` that runs the whole suite.
 
 use bellwire_call::{BookedCall, Booking, Person};
+use bellwire_server::store::company::{
+    InProcess, KeptGuest, KeptReport, KeptRoom, LiveState, MatchSession, SESSION_MS,
+};
 use bellwire_server::store::{
     BookingChange, BookingQuery, Bookings, CallQuery, Changed, Created, KnownPerson, OPEN_BOOKINGS, PersonRole,
     REPEAT_MS, Repeatable, Sqlite, Store,
@@ -24,6 +27,65 @@ async fn suite(store: &dyn Store) {
     bookings_change_as_a_whole(store).await;
     open_bookings_are_those_whose_window_is_not_over(store).await;
     calls_are_stored_together_and_ended_ones_are_final(store).await;
+    rooms_are_kept_until_they_close(store).await;
+    blocks_and_reports_are_kept(store).await;
+}
+
+#[test]
+fn in_process_live_state() {
+    live_suite(&InProcess::default());
+}
+
+/// What every live state must do.
+fn live_suite(live: &dyn LiveState) {
+    let session =
+        |name: &str, at| MatchSession { id: id(name), first: id("ana"), second: id("ben"), started_at: UnixMs(at) };
+    let open = |name: &str, at| live.open_session(&session(name, at), UnixMs(at)).expect("opened");
+    open("m1", START);
+    open("m2", START + 1);
+    assert_eq!(live.active_sessions().expect("read"), [id("m1"), id("m2")]);
+    live.end_session(&id("m1")).expect("ended");
+    live.end_session(&id("m1")).expect("ended again");
+    assert_eq!(live.active_sessions().expect("read"), [id("m2")]);
+    let found = |name: &str, at| live.session(&id(name), UnixMs(at)).expect("read");
+    assert_eq!(found("m1", START + SESSION_MS - 1), Some(session("m1", START)), "its record outlives its end");
+    assert_eq!(found("m1", START + SESSION_MS), None);
+    assert_eq!(found("m3", START), None);
+    // What is new makes place for itself.
+    open("m4", START + 2 * SESSION_MS);
+    assert_eq!(found("m2", START + 2), None);
+    assert_eq!(found("m4", START + 2 * SESSION_MS), Some(session("m4", START + 2 * SESSION_MS)));
+}
+
+async fn rooms_are_kept_until_they_close(store: &dyn Store) {
+    let room = |name: &str, closes_at| KeptRoom {
+        id: id(name),
+        topic: "Choir".into(),
+        people: vec![KeptGuest { user: id("ana"), name: "Ana".into(), host: true }],
+        closes_at: UnixMs(closes_at),
+    };
+    for (name, closes_at) in [("r1", START + 1), ("r2", START + 2), ("r3", START + 3)] {
+        store.put_room(&room(name, closes_at)).await.expect("stored");
+    }
+    store.put_room(&room("r3", START + 9)).await.expect("stored anew");
+    assert!(store.drop_room(&id("r2")).await.expect("dropped"));
+    assert!(!store.drop_room(&id("r2")).await.expect("nothing to drop"));
+    assert_eq!(store.room(&id("r1")).await.expect("read"), Some(room("r1", START + 1)));
+    assert_eq!(store.open_rooms(UnixMs(START + 1)).await.expect("read"), [room("r3", START + 9)]);
+    assert_eq!(store.room(&id("r1")).await.expect("read"), None, "it closed");
+}
+
+async fn blocks_and_reports_are_kept(store: &dyn Store) {
+    for at in [1, 2] {
+        store.add_block(&id("ana"), &id("ben"), UnixMs(at)).await.expect("stored");
+    }
+    assert_eq!(store.blocks().await.expect("read"), [(id("ana"), id("ben"))]);
+    let report = |complaint, at| KeptReport { person: id("ana"), other: id("ben"), complaint, made_at: UnixMs(at) };
+    for (complaint, at) in [(Complaint::Spam, 1), (Complaint::Unsafe, 2)] {
+        store.add_report(&report(complaint, at)).await.expect("stored");
+    }
+    assert_eq!(store.reports(1).await.expect("read"), [report(Complaint::Unsafe, 2)]);
+    assert_eq!(store.reports(9).await.expect("read").len(), 2);
 }
 
 fn id<T: std::str::FromStr>(text: &str) -> T {

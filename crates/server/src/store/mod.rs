@@ -1,9 +1,10 @@
-//! What is kept: people, bookings, calls.
+//! What is kept: people, bookings, calls, planned rooms, blocks and reports.
 //!
 //! The traits speak the domain and say what is atomic; [`sqlite`] is the embedded implementation. Each method is one
 //! transaction. `tests/store_contract.rs` runs against every implementation. What is not kept here: sessions, presence and
-//! whatever else a restart may forget.
+//! whatever else a restart may forget; what of that several servers would share is [`company::LiveState`].
 
+pub mod company;
 pub mod sqlite;
 
 use bellwire_call::{BookedCall, Booking};
@@ -34,7 +35,7 @@ pub enum StoreError {
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// All that a server keeps.
-pub trait Store: Bookings + CallStore + People {
+pub trait Store: Bookings + CallStore + People + company::Company {
     /// Whether it can be written to now.
     fn check(&self) -> Answer<'_, ()>;
 }

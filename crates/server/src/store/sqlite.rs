@@ -3,6 +3,8 @@
 //! Writes begin at once as writers (`BEGIN IMMEDIATE`), so that two processes (the server and `seed-demo`) wait for each
 //! other instead of failing half-way, and are on disk when they are answered (`synchronous = FULL`).
 
+mod company;
+
 use super::{
     Answer, BOOKINGS_PAGE, BookingChange, BookingQuery, Bookings, CALLS_PAGE, CallQuery, CallStore, Changed, Created,
     KnownPerson, OPEN_BOOKINGS, People, PersonRole, REPEAT_MS, Repeatable, Store, StoreError,
