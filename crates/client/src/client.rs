@@ -6,7 +6,7 @@ use crate::updates::{self, Outbox};
 use crate::{Config, CurrentCall, LinkFault, Request, Snapshot, State, Stop, Update, Updates};
 use bellwire_call::{Endpoint, Input, MediaEvent, Monotonic, Notice, Output, UserCommand};
 use bellwire_media::{DeviceFault, DeviceInfo, Tone};
-use bellwire_signaling::{ClientFrame, Event, Reply, Side, UnixMs, You};
+use bellwire_signaling::{ClientFrame, Event, KeepChat, Reply, SearchView, Side, UnixMs, You};
 use rand::RngExt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
@@ -168,6 +168,17 @@ impl Loop {
             Request::Dismiss => return self.feed(Input::Command(UserCommand::Dismiss)),
             Request::RefreshBookings => return self.feed(Input::Command(UserCommand::RefreshBookings)),
             Request::History { before } => return self.feed(Input::Command(UserCommand::History { before })),
+            Request::EnterRoom(_)
+            | Request::LeaveRoom
+            | Request::LockRoom(_)
+            | Request::RemoveMember(_)
+            | Request::Search
+            | Request::StopSearching
+            | Request::Skip
+            | Request::Block(_)
+            | Request::Report(..)
+            | Request::Say(_)
+            | Request::KeepChat(_) => {}
             Request::SetInput(choice) => self.sound.set_input(choice),
             Request::SetOutput(choice) => self.sound.set_output(choice),
             Request::SetProcessing(processing) => self.sound.set_processing(processing),
@@ -312,6 +323,9 @@ impl Loop {
                 | State::Elsewhere
                 | State::Ended { .. } => None,
             },
+            chat: Vec::new(),
+            chat_open: false,
+            keep_chat: KeepChat::default(),
         });
         Snapshot {
             at: Instant::now(),
@@ -320,6 +334,9 @@ impl Loop {
             bookings: self.endpoint.bookings().to_vec(),
             bookings_known: self.bookings_known,
             call,
+            entering: None,
+            room: None,
+            search: SearchView::Idle {},
             server_time_offset_ms: self.server_time_offset_ms,
             input: self.sound.input.clone(),
             output: self.sound.output.clone(),

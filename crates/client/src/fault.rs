@@ -94,6 +94,8 @@ pub(crate) fn of_refusal(code: ErrorCode, retry_after: Option<Duration>) -> Lost
         | ErrorCode::OnAnotherDevice
         | ErrorCode::WrongState
         | ErrorCode::StaleGeneration
+        | ErrorCode::RoomFull
+        | ErrorCode::AlreadySearching
         | ErrorCode::Replaced => LinkFault::Refused(code),
     };
     Lost { why, retry_after }

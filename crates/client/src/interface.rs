@@ -4,7 +4,8 @@ use crate::LinkFault;
 use bellwire_call::State;
 use bellwire_media::{DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, Processing, Stats};
 use bellwire_signaling::{
-    Because, BookingId, BookingView, CallId, CallRecord, DeviceId, ErrorCode, Peer, Side, Token, UnixMs, You,
+    Because, BookingId, BookingView, CallId, CallRecord, Complaint, Departure, DeviceId, ErrorCode, Handle, KeepChat,
+    Peer, RoomId, SearchView, Side, Token, UnixMs, You,
 };
 use std::time::Instant;
 use url::Url;
@@ -30,9 +31,33 @@ pub enum Request {
     Accept,
     Decline(Because),
     HangUp,
+    /// In a call or a room.
     Mute(bool),
-    /// Leave the ended call: it is shown no more.
+    /// Leave the ended call or room: it is shown no more.
     Dismiss,
+    /// Refused ([`ErrorCode::InAnotherCall`]) while in a call. Another room is left first.
+    EnterRoom(RoomId),
+    /// Leaves the room; a match as well.
+    LeaveRoom,
+    /// Hosts only, as the next.
+    LockRoom(bool),
+    RemoveMember(Handle),
+    /// Join the queue for the next partner. A match's room is entered by the server. Refused
+    /// ([`ErrorCode::InAnotherCall`]) while in a call or in a room that is no match.
+    Search,
+    /// Leave the queue, or the match.
+    StopSearching,
+    /// Leave the match and search again.
+    Skip,
+    /// Never to be matched with this partner again.
+    Block(Handle),
+    Report(Handle, Complaint),
+    /// A line of text, in the call or to everybody in the room. Refused with [`ErrorCode::WrongState`] where there is
+    /// neither, [`ErrorCode::TooLarge`] above `limits::CHAT_TEXT` bytes, [`ErrorCode::RateLimited`] while too much of
+    /// what was said is undelivered.
+    Say(String),
+    /// Whether the text of the call shall be in its record; kept only while both want it.
+    KeepChat(bool),
     RefreshBookings,
     /// Ended calls before a moment, newest first. Answered by [`Update::History`].
     History {
@@ -58,13 +83,18 @@ pub enum Update {
         input: f32,
         output: f32,
     },
-    /// Once a second while a connection stands. A newer one replaces one that was not read.
+    /// Once a second while a connection of a call stands. A newer one replaces one that was not read.
     Stats(Box<Stats>),
+    /// The same of each connection with a member of a room; a newer one replaces that member's.
+    MemberStats {
+        member: Handle,
+        stats: Box<Stats>,
+    },
     /// Frames of the other party are being decoded and played; once for each connection.
     Flowing {
         generation: u32,
     },
-    /// A request of this person was refused by the server.
+    /// A request of this person was refused, by the server or here.
     Refused {
         code: ErrorCode,
         retry_after_ms: Option<u64>,
@@ -89,6 +119,11 @@ pub struct Snapshot {
     /// The server has told them: that there are none means that there are none.
     pub bookings_known: bool,
     pub call: Option<CurrentCall>,
+    /// Asked to be let in there; no answer yet.
+    pub entering: Option<RoomId>,
+    /// Never beside a call that was dialled or accepted; one may ring meanwhile.
+    pub room: Option<RoomNow>,
+    pub search: SearchView,
     /// The server's clock minus this machine's, in milliseconds, at the last welcome.
     pub server_time_offset_ms: i64,
     pub input: DeviceState,
@@ -115,6 +150,70 @@ pub struct CurrentCall {
     pub connected_ms: Option<u64>,
     /// Milliseconds since sound was lost, at [`Snapshot::at`].
     pub reconnecting_ms: Option<u64>,
+    /// In the order in which they were written or came; the oldest are forgotten first, as in a room.
+    pub chat: Vec<ChatNow>,
+    /// Text reaches the other party now. What is said before is sent when it does.
+    pub chat_open: bool,
+    pub keep_chat: KeepChat,
+}
+
+/// The one room this device is in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomNow {
+    pub room: RoomId,
+    pub topic: String,
+    /// How the others know this device here.
+    pub you: Handle,
+    pub host: bool,
+    pub locked: bool,
+    /// The others, in the order in which they entered.
+    pub members: Vec<MemberNow>,
+    pub muted: bool,
+    pub speaking: bool,
+    pub chat: Vec<ChatNow>,
+    /// Milliseconds since this device got in, at [`Snapshot::at`].
+    pub since_ms: u64,
+    /// A room of two that the queue made.
+    pub matched: bool,
+    /// It is over, and why; shown until [`Request::Dismiss`].
+    pub over: Option<Departure>,
+}
+
+/// Another member of the room.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberNow {
+    pub member: Handle,
+    pub name: String,
+    pub host: bool,
+    pub muted: bool,
+    /// Their app has its link to the server; sound needs none.
+    pub linked: bool,
+    pub sound: MemberSound,
+    pub speaking: bool,
+    /// Text reaches them now.
+    pub can_read: bool,
+}
+
+/// Whether a member is heard here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberSound {
+    /// Not yet heard.
+    Connecting,
+    Heard,
+    /// Was heard; the next connection is being made.
+    Lost,
+}
+
+/// A line of text beside the voice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatNow {
+    /// Whose it is; `None` where it is this person's.
+    pub from: Option<Handle>,
+    /// As they were called when it came; empty where it is this person's.
+    pub name: String,
+    pub text: String,
+    /// Ours: it is on every screen that could be reached. Those of others: always.
+    pub delivered: bool,
 }
 
 /// The socket to the server.
@@ -169,6 +268,9 @@ impl Snapshot {
         if let (Some(mine), Some(theirs)) = (&mut aligned.call, &other.call) {
             align(&mut mine.connected_ms, theirs.connected_ms);
             align(&mut mine.reconnecting_ms, theirs.reconnecting_ms);
+        }
+        if let (Some(mine), Some(theirs)) = (&mut aligned.room, &other.room) {
+            mine.since_ms = theirs.since_ms;
         }
         aligned == *other
     }

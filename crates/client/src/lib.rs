@@ -32,7 +32,8 @@ pub use bellwire_media::{
     devices,
 };
 pub use bellwire_signaling::{
-    self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, DevPerson, DeviceId,
-    EndReason, Ending, ErrorCode, Handle, Peer, Presence, Role, Side, Token, UnixMs, UserId, You,
+    self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, ChatLine, Complaint,
+    Departure, DevPerson, DeviceId, EndReason, Ending, ErrorCode, Handle, KeepChat, Peer, Presence, Role, RoomId,
+    SearchView, Side, Token, UnixMs, UserId, You,
 };
 pub use url::Url;

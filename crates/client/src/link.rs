@@ -357,6 +357,8 @@ fn over_refusal(error: WireError) -> Over {
         | ErrorCode::OnAnotherDevice
         | ErrorCode::WrongState
         | ErrorCode::StaleGeneration
+        | ErrorCode::RoomFull
+        | ErrorCode::AlreadySearching
         | ErrorCode::RateLimited
         | ErrorCode::Unavailable
         | ErrorCode::Internal => Over::Lost(refusal(error)),

@@ -91,7 +91,7 @@ impl Queue {
 }
 
 fn is_fleeting(update: &Update) -> bool {
-    matches!(update, Update::Level { .. } | Update::Stats(_))
+    matches!(update, Update::Level { .. } | Update::Stats(_) | Update::MemberStats { .. })
 }
 
 /// A meter replaces a meter. A snapshot replaces one in which call and link stood at the same point, so that a reader
@@ -99,6 +99,7 @@ fn is_fleeting(update: &Update) -> bool {
 fn replaces(new: &Update, old: &Update) -> bool {
     match (new, old) {
         (Update::Level { .. }, Update::Level { .. }) | (Update::Stats(_), Update::Stats(_)) => true,
+        (Update::MemberStats { member: new, .. }, Update::MemberStats { member: old, .. }) => new == old,
         (Update::Snapshot(new), Update::Snapshot(old)) => same_point(new, old),
         _ => false,
     }

@@ -169,6 +169,8 @@ pub fn refusal_sentence(code: ErrorCode) -> &'static str {
         ErrorCode::BookingCancelled => "the booking was cancelled",
         ErrorCode::InAnotherCall => "this person is in another call: end that one first",
         ErrorCode::OnAnotherDevice => "this person is in this call on another device",
+        ErrorCode::RoomFull => "the room has no place left",
+        ErrorCode::AlreadySearching => "this person searches already, or is matched",
         ErrorCode::Replaced => "this device has signed in again elsewhere",
         ErrorCode::UnsupportedVersion => "the server speaks another version of the protocol: update this program",
         ErrorCode::RateLimited | ErrorCode::Unavailable => "the server is busy: try again later",

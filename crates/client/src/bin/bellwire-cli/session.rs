@@ -115,7 +115,7 @@ impl Session {
                 }
             }
             Update::Stopped(stop) => self.stopped(stop),
-            Update::Level { .. } | Update::History(_) | Update::Devices(_) => {}
+            Update::Level { .. } | Update::MemberStats { .. } | Update::History(_) | Update::Devices(_) => {}
         }
     }
 
