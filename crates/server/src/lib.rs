@@ -19,6 +19,7 @@ pub mod seed;
 pub mod serve;
 pub mod session;
 pub mod signals;
+pub mod sio;
 pub mod socket;
 pub mod store;
 pub mod switchboard;
