@@ -16,7 +16,8 @@ pub enum DescriptionKind {
     Answer,
 }
 
-/// A session description that passed the check.
+/// A session description that passed the check. Apps of older systems may offer more sections than one of audio; what a
+/// native app sends has no others ([`Sdp::new`]).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sdp(String);
@@ -38,22 +39,49 @@ pub enum BadSdp {
 }
 
 impl Sdp {
+    /// One audio section, and at most one for a data channel.
     pub fn new(text: impl Into<String>) -> Result<Self, BadSdp> {
         let text = text.into();
-        check(&text)?;
+        check(&text)?.plain()?;
         Ok(Self(text))
+    }
+    /// At least one audio section, and any others: what a browser may offer.
+    pub fn with_any_sections(text: impl Into<String>) -> Result<Self, BadSdp> {
+        let text = text.into();
+        let sections = check(&text)?;
+        if sections.audio == 0 { Err(BadSdp::AudioSections(0)) } else { Ok(Self(text)) }
+    }
+    /// For serde: a field that takes what [`Sdp::new`] takes.
+    pub(crate) fn deserialize_plain<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(from)?).map_err(serde::de::Error::custom)
     }
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-fn check(text: &str) -> Result<(), BadSdp> {
+#[derive(Clone, Copy, Debug, Default)]
+struct Sections {
+    audio: usize,
+    data: usize,
+    foreign: usize,
+}
+
+impl Sections {
+    fn plain(self) -> Result<(), BadSdp> {
+        if self.foreign > 0 || self.data > 1 {
+            return Err(BadSdp::ForeignSection);
+        }
+        if self.audio == 1 { Ok(()) } else { Err(BadSdp::AudioSections(self.audio)) }
+    }
+}
+
+fn check(text: &str) -> Result<Sections, BadSdp> {
     if text.len() > limits::SDP {
         return Err(BadSdp::TooLarge);
     }
     let body = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text);
-    let (mut audio, mut data, mut fingerprint) = (0, 0, false);
+    let (mut sections, mut fingerprint) = (Sections::default(), false);
     for (n, line) in body.split('\n').enumerate() {
         let line = line.strip_suffix('\r').unwrap_or(line);
         let bytes = line.as_bytes();
@@ -66,23 +94,20 @@ fn check(text: &str) -> Result<(), BadSdp> {
         }
         if let Some(section) = line.strip_prefix("m=") {
             match section.split(' ').next() {
-                Some("audio") => audio += 1,
-                Some("application") if data == 0 => data += 1,
-                Some(_) | None => return Err(BadSdp::ForeignSection),
+                Some("audio") => sections.audio += 1,
+                Some("application") => sections.data += 1,
+                Some(_) | None => sections.foreign += 1,
             }
         }
         fingerprint |= line.to_ascii_lowercase().starts_with("a=fingerprint:sha-256 ");
     }
-    if audio != 1 {
-        return Err(BadSdp::AudioSections(audio));
-    }
-    if fingerprint { Ok(()) } else { Err(BadSdp::NoFingerprint) }
+    if fingerprint { Ok(sections) } else { Err(BadSdp::NoFingerprint) }
 }
 
 impl TryFrom<String> for Sdp {
     type Error = BadSdp;
     fn try_from(text: String) -> Result<Self, BadSdp> {
-        Self::new(text)
+        Self::with_any_sections(text)
     }
 }
 

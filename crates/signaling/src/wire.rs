@@ -79,6 +79,7 @@ pub enum Command {
         call: CallId,
         generation: u32,
         kind: DescriptionKind,
+        #[serde(deserialize_with = "Sdp::deserialize_plain")]
         sdp: Sdp,
     },
     /// `done` after this side's last candidate of the generation.
@@ -146,6 +147,7 @@ pub enum Command {
         member: Handle,
         generation: u32,
         kind: DescriptionKind,
+        /// An answer has the sections of its offer, also those that it refuses.
         sdp: Sdp,
     },
     CandidatesTo {

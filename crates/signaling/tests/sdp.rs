@@ -41,6 +41,18 @@ fn descriptions_pass_or_fail_for_a_reason() {
 }
 
 #[test]
+fn what_browsers_offer_passes_where_it_may() {
+    let video = "m=video 9 UDP/TLS/RTP/SAVPF 96";
+    let check = |lines: &[&str], expected| {
+        assert_eq!(Sdp::with_any_sections(sdp(lines)).map(drop), expected, "{lines:?}");
+    };
+    check(&["v=0", AUDIO, PRINT, video], Ok(()));
+    check(&["v=0", AUDIO, PRINT, AUDIO, video, "m=application 9"], Ok(()));
+    check(&["v=0", PRINT, video], Err(BadSdp::AudioSections(0)));
+    check(&["v=0", AUDIO, video], Err(BadSdp::NoFingerprint));
+}
+
+#[test]
 fn a_description_is_never_printed() {
     let sdp = Sdp::new(sdp(&["v=0", AUDIO, PRINT])).expect("a description");
     assert_eq!(format!("{sdp:?}"), "Sdp(67 bytes)");
