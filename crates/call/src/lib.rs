@@ -10,6 +10,8 @@ pub mod endpoint;
 pub mod exchange;
 mod fault;
 mod kept_chat;
+pub mod meeting;
+mod outbox;
 mod sides;
 #[cfg(test)]
 mod simulation;
@@ -18,4 +20,5 @@ pub use booked_call::{BookedCall, Party};
 pub use booking::*;
 pub use endpoint::{CallNow, Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
 pub use exchange::{Effect, Exchange, Who};
+pub use meeting::Meeting;
 pub use sides::Sides;

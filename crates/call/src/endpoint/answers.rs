@@ -1,7 +1,7 @@
 //! What the server answers to a device's commands.
 
-use super::outbox;
 use super::{Call, Endpoint, Monotonic, Notice, Stage, State};
+use crate::outbox;
 use bellwire_signaling::{CallId, Command, CommandId, EndReason, ErrorCode, Reply, WireError};
 
 impl Endpoint {

@@ -2,7 +2,7 @@
 
 use bellwire_signaling::{
     Because, BookingId, CallId, CallRecord, Candidate, ClientFrame, CommandId, DescriptionKind, Ending, ErrorCode,
-    Event, Peer, Reply, Sdp, Side, UnixMs, WireError,
+    Event, KeepChat, Peer, Reply, Sdp, Side, UnixMs, WireError,
 };
 
 /// Milliseconds since some moment before the app's start; never goes back.
@@ -43,6 +43,10 @@ pub enum UserCommand {
     Decline(Because),
     HangUp,
     Mute(bool),
+    /// Whether the text of this call shall be in its record.
+    KeepChat(bool),
+    /// Delivered lines of this person, while both want them kept.
+    ChatLines(Vec<String>),
     /// Leave the screen of a call that is over.
     Dismiss,
     RefreshBookings,
@@ -130,6 +134,7 @@ pub struct CallNow {
     pub state: State,
     pub muted: bool,
     pub peer_muted: bool,
+    pub keep_chat: KeepChat,
     /// When it was first connected here.
     pub connected_at: Option<Monotonic>,
 }

@@ -7,21 +7,20 @@
 
 mod answers;
 mod interface;
-mod outbox;
 mod talking;
 
 pub use interface::*;
 
 use bellwire_signaling::{
     AttemptId, Because, BookingId, BookingView, CallId, CallView, Command, CommandId, EndReason, Ending, ErrorCode,
-    Event, Phase, Side,
+    Event, KeepChat, Phase, Side,
 };
-use outbox::Outbox;
 use std::collections::{BTreeMap, VecDeque};
 use talking::{Doing, Talking};
 
 use crate::booked_call::{CONNECT_MS, RECONNECT_MS, RING_MS};
 use crate::fault::{Fault, planted};
+use crate::outbox::Outbox;
 
 /// Without a link, this device gives a call up this much later than the server would.
 const MARGIN_MS: u64 = 5_000;
@@ -107,6 +106,16 @@ impl Endpoint {
             UserCommand::Decline(because) => self.decline(because, now),
             UserCommand::HangUp => self.hang_up(now),
             UserCommand::Mute(muted) => self.mute(muted),
+            UserCommand::KeepChat(keep) => {
+                if let Some(call) = self.open_call() {
+                    self.outbox.push(Command::KeepChat { call, keep });
+                }
+            }
+            UserCommand::ChatLines(lines) => {
+                if let Some(call) = self.open_call() {
+                    self.outbox.push(Command::ChatLines { call, lines });
+                }
+            }
             UserCommand::Dismiss => {
                 if self.call.as_ref().is_some_and(Call::is_over) {
                     self.call = None;
@@ -231,6 +240,7 @@ impl Endpoint {
                 state: State::Inviting,
                 muted: self.muted,
                 peer_muted: false,
+                keep_chat: KeepChat::default(),
                 connected_at: None,
             },
             version: 0,
@@ -292,6 +302,7 @@ impl Endpoint {
         let Some(call) = &mut self.call else { return };
         call.now.peer = Some(view.peer);
         call.now.you = view.you;
+        call.now.keep_chat = view.keep_chat;
         if call.is_over() {
             if let (Phase::Ended { ending }, State::Ended { .. }) = (view.phase, &call.now.state) {
                 call.now.state = State::Ended { ending, confirmed: true };
@@ -362,6 +373,7 @@ impl Endpoint {
                 state: if view.you == Side::Callee { State::Ringing } else { State::Inviting },
                 muted: self.muted,
                 peer_muted: false,
+                keep_chat: KeepChat::default(),
                 connected_at: None,
             },
             version: view.version,
@@ -471,6 +483,11 @@ impl Endpoint {
 
     pub fn muted(&self) -> bool {
         self.muted
+    }
+
+    /// The call, if the server knows it and it goes on.
+    fn open_call(&self) -> Option<CallId> {
+        self.call.as_ref().filter(|call| !call.is_over())?.now.call.clone()
     }
 
     fn talking(&mut self, id: &CallId) -> Option<&mut Talking> {

@@ -1,10 +1,10 @@
 //! Commands on their way to the server: kept, in order, until each is answered.
 
-use super::Monotonic;
+use crate::Monotonic;
 use bellwire_signaling::{AttemptId, ClientFrame, Command, CommandId};
 use std::collections::VecDeque;
 
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     nonce: u128,
     made: u64,
     waiting: VecDeque<Waiting>,
@@ -27,14 +27,18 @@ enum Stage {
 }
 
 /// Whether a command still means what it did on a server that knows only what it stored.
-pub(super) fn outlives_a_session(command: &Command) -> bool {
+pub(crate) fn outlives_a_session(command: &Command) -> bool {
     match command {
         Command::Bookings {}
         | Command::History { .. }
         | Command::Invite { .. }
         | Command::Accept { .. }
         | Command::Decline { .. }
-        | Command::HangUp { .. } => true,
+        | Command::HangUp { .. }
+        | Command::LeaveRoom { .. }
+        | Command::StopSearching {}
+        | Command::Block { .. }
+        | Command::Report { .. } => true,
         Command::Ringing { .. }
         | Command::Ready { .. }
         | Command::Describe { .. }
@@ -45,7 +49,6 @@ pub(super) fn outlives_a_session(command: &Command) -> bool {
         | Command::KeepChat { .. }
         | Command::ChatLines { .. }
         | Command::EnterRoom { .. }
-        | Command::LeaveRoom { .. }
         | Command::RoomMuted { .. }
         | Command::LockRoom { .. }
         | Command::RemoveMember { .. }
@@ -53,38 +56,37 @@ pub(super) fn outlives_a_session(command: &Command) -> bool {
         | Command::DescribeTo { .. }
         | Command::CandidatesTo { .. }
         | Command::Search {}
-        | Command::StopSearching {}
-        | Command::Skip {}
-        | Command::Block { .. }
-        | Command::Report { .. } => false,
+        | Command::Skip {} => false,
     }
 }
 
 impl Outbox {
-    pub(super) fn new(nonce: u128) -> Self {
+    pub(crate) fn new(nonce: u128) -> Self {
         Self { nonce, made: 0, waiting: VecDeque::new() }
     }
 
-    pub(super) fn attempt(&mut self) -> AttemptId {
+    pub(crate) fn attempt(&mut self) -> AttemptId {
         AttemptId::from_bits(self.bits())
     }
 
-    pub(super) fn push(&mut self, command: Command) -> CommandId {
+    pub(crate) fn push(&mut self, command: Command) -> CommandId {
         let id = CommandId::from_bits(self.bits());
-        if matches!(command, Command::Muted { .. }) {
-            self.waiting.retain(|w| w.stage == Stage::Sent || !matches!(w.command, Command::Muted { .. }));
+        // Only the newest of these counts.
+        if matches!(command, Command::Muted { .. } | Command::RoomMuted { .. }) {
+            let kind = std::mem::discriminant(&command);
+            self.waiting.retain(|w| w.stage == Stage::Sent || std::mem::discriminant(&w.command) != kind);
         }
         self.waiting.push_back(Waiting { id: id.clone(), command, stage: Stage::New });
         id
     }
 
     /// Sends a command again at a later moment: the server could not carry it out.
-    pub(super) fn again(&mut self, id: CommandId, command: Command, at: Monotonic) {
+    pub(crate) fn again(&mut self, id: CommandId, command: Command, at: Monotonic) {
         self.waiting.push_back(Waiting { id, command, stage: Stage::At(at) });
     }
 
     /// The next frame to send on the link that is up.
-    pub(super) fn next(&mut self, now: Monotonic) -> Option<ClientFrame> {
+    pub(crate) fn next(&mut self, now: Monotonic) -> Option<ClientFrame> {
         let waiting = self.waiting.iter_mut().find(|w| match w.stage {
             Stage::New | Stage::Unsure => true,
             Stage::At(at) => at <= now,
@@ -94,18 +96,23 @@ impl Outbox {
         Some(ClientFrame::Command { id: waiting.id.clone(), command: waiting.command.clone() })
     }
 
-    pub(super) fn answered(&mut self, id: &CommandId) -> Option<Command> {
+    pub(crate) fn answered(&mut self, id: &CommandId) -> Option<Command> {
         let at = self.waiting.iter().position(|w| w.id == *id)?;
         self.waiting.remove(at).map(|w| w.command)
     }
 
     /// Takes a command back if the server cannot have seen it.
-    pub(super) fn unsent(&mut self, id: &CommandId) -> bool {
+    pub(crate) fn unsent(&mut self, id: &CommandId) -> bool {
         let at = self.waiting.iter().position(|w| w.id == *id && w.stage == Stage::New);
         at.and_then(|at| self.waiting.remove(at)).is_some()
     }
 
-    pub(super) fn link_lost(&mut self) {
+    /// Whether a command of this kind has no answer yet.
+    pub(crate) fn awaits(&self, kind: impl Fn(&Command) -> bool) -> bool {
+        self.waiting.iter().any(|w| kind(&w.command))
+    }
+
+    pub(crate) fn link_lost(&mut self) {
         for waiting in &mut self.waiting {
             if waiting.stage == Stage::Sent {
                 waiting.stage = Stage::Unsure;
@@ -113,11 +120,11 @@ impl Outbox {
         }
     }
 
-    pub(super) fn new_session(&mut self) {
+    pub(crate) fn new_session(&mut self) {
         self.waiting.retain(|w| outlives_a_session(&w.command));
     }
 
-    pub(super) fn resends_at(&self) -> Option<Monotonic> {
+    pub(crate) fn resends_at(&self) -> Option<Monotonic> {
         self.waiting
             .iter()
             .filter_map(|w| match w.stage {
