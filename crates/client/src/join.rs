@@ -1,6 +1,7 @@
-//! Join links: `bellwire://join?server=wss%3A%2F%2FHOST&token=TOKEN`, as they are mailed to each party of a booking.
+//! Join links: `bellwire://join?server=wss%3A%2F%2FHOST&token=TOKEN`, as they are mailed to each party of a booking, and
+//! `bellwire://room?server=..&token=..&room=ROOM` for each person who may enter a room.
 
-use bellwire_signaling::{SOCKET_PATH, Token};
+use bellwire_signaling::{RoomId, SOCKET_PATH, Token};
 use thiserror::Error;
 use url::Url;
 
@@ -9,6 +10,8 @@ use url::Url;
 pub struct JoinLink {
     pub server: Url,
     pub token: Token,
+    /// The room that the link leads to; its token is good for that room alone.
+    pub room: Option<RoomId>,
 }
 
 /// Why a text is no join link.
@@ -16,7 +19,7 @@ pub struct JoinLink {
 pub enum BadLink {
     #[error("this is not a link")]
     NotALink,
-    #[error("this link is not one of Bellwire's: it begins with something else than bellwire://join")]
+    #[error("this link is not one of Bellwire's: it begins with something else than bellwire://join or bellwire://room")]
     NotBellwire,
     #[error("the link names no server, or more than one")]
     NoServer,
@@ -26,14 +29,20 @@ pub enum BadLink {
     NoToken,
     #[error("the link's token is damaged")]
     BadToken,
+    #[error("the link names no room, more than one, or a damaged one")]
+    NoRoom,
 }
 
 impl JoinLink {
     /// Reads a link. Parameters that it does not know are passed over.
     pub fn parse(text: &str) -> Result<Self, BadLink> {
         let link = Url::parse(text.trim()).map_err(|_| BadLink::NotALink)?;
-        let join = link.host_str() == Some("join") && matches!(link.path(), "" | "/");
-        if link.scheme() != "bellwire" || !join {
+        let to_room = match link.host_str() {
+            Some("join") => false,
+            Some("room") => true,
+            Some(_) | None => return Err(BadLink::NotBellwire),
+        };
+        if link.scheme() != "bellwire" || !matches!(link.path(), "" | "/") {
             return Err(BadLink::NotBellwire);
         }
         let server = only(&link, "server").ok_or(BadLink::NoServer)?;
@@ -41,7 +50,12 @@ impl JoinLink {
         socket_url(&server).ok_or(BadLink::BadServer)?;
         let token = only(&link, "token").ok_or(BadLink::NoToken)?;
         let token = Token::new(token).map_err(|_| BadLink::BadToken)?;
-        Ok(Self { server, token })
+        let room = match only(&link, "room") {
+            Some(room) if to_room => Some(RoomId::new(room).map_err(|_| BadLink::NoRoom)?),
+            None if to_room => return Err(BadLink::NoRoom),
+            Some(_) | None => None,
+        };
+        Ok(Self { server, token, room })
     }
 }
 
@@ -70,7 +84,10 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, BadLink>) {
-        let found = JoinLink::parse(text).map(|link| format!("{} {}", link.server, link.token.reveal()));
+        let found = JoinLink::parse(text).map(|link| {
+            let room = link.room.map(|room| format!(" {room}")).unwrap_or_default();
+            format!("{} {}{room}", link.server, link.token.reveal())
+        });
         assert_eq!(found.as_deref().map_err(|e| *e), expected, "{text}");
     }
 
@@ -80,6 +97,11 @@ mod tests {
         check("bellwire://join/?server=ws://127.0.0.1:8080&token=t", Ok("ws://127.0.0.1:8080/ t"));
         check("  bellwire://join?token=t&server=wss://h/own/path&lang=de\n", Ok("wss://h/own/path t"));
         check("BELLWIRE://join?server=wss://[::1]:9&token=t", Ok("wss://[::1]:9/ t"));
+        check("bellwire://room?server=wss://h&token=t&room=r1", Ok("wss://h/ t r1"));
+        check("bellwire://join?server=wss://h&token=t&room=r1", Ok("wss://h/ t"));
+        check("bellwire://room?server=wss://h&token=t", Err(BadLink::NoRoom));
+        check("bellwire://room?server=wss://h&token=t&room=a&room=b", Err(BadLink::NoRoom));
+        check("bellwire://room?server=wss://h&token=t&room=a%20b", Err(BadLink::NoRoom));
         check("", Err(BadLink::NotALink));
         check("join?server=wss://h&token=t", Err(BadLink::NotALink));
         check("https://join?server=wss://h&token=t", Err(BadLink::NotBellwire));
