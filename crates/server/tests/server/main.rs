@@ -4,6 +4,7 @@ mod bad_input;
 mod calls;
 mod common;
 mod hostile;
+mod older;
 mod operation;
 mod outage;
 mod rest;
