@@ -2,12 +2,15 @@
 //!
 //! A [`Peer`] is a task that holds one connection of one generation and carries out one order after the other, so that
 //! descriptions and candidates never overtake each other. It says what happens as [`PeerEvent`]s; sound goes straight to
-//! the sound thread. A generation's connection is made anew only when two offers cross and we yield.
+//! the sound thread. A generation's connection is made anew when two offers cross and we yield, and when the far side
+//! offers again from a new peer connection of its own.
 //!
 //! Reports of the library's own statistics are not used: round trip, loss and jitter come from RTCP itself.
 
+mod description;
 mod reports;
 mod setup;
+mod text;
 
 pub use reports::Report;
 pub use setup::Identity;
@@ -15,6 +18,7 @@ pub use setup::Identity;
 use crate::audio::{Audio, ConnectionId};
 use crate::pipeline::Encoded;
 use crate::{Candidate, DescriptionKind, IceServer};
+use description::Remote;
 use setup::{Local, Made};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -22,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use webrtc::data_channel::RTCDataChannel;
 use webrtc::ice_transport::ice_candidate::RTCIceCandidateInit;
 use webrtc::peer_connection::sdp::session_description::RTCSessionDescription;
 use webrtc::peer_connection::signaling_state::RTCSignalingState;
@@ -88,6 +93,8 @@ const ORDERS: usize = 256;
 const LOCAL: usize = 64;
 /// Candidates of the far side that wait for its description; more are dropped.
 const PENDING_CANDIDATES: usize = 128;
+/// Sessions that are remembered as left, so that an offer of one that comes late is known for what it is.
+const MOST_LEFT: usize = 8;
 const BATCH: Duration = Duration::from_millis(20);
 /// A connection that does not close in this time is left to itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -152,8 +159,15 @@ struct Connection {
     notes: mpsc::Sender<PeerNote>,
     local: mpsc::Sender<Local>,
     made: Made,
-    /// The far side's description, once it is set.
-    remote: Option<(DescriptionKind, String)>,
+    /// The far side's description, once it is set: as it came, and what it says.
+    remote: Option<(DescriptionKind, String, Remote)>,
+    /// An offer that begins ICE again, until our candidates are gathered: the library does not restart before.
+    held: Option<String>,
+    /// Whether we wait for the handshake.
+    passive: bool,
+    /// Sessions of the far side that it has left for a new one.
+    left: VecDeque<String>,
+    text: Option<Arc<RTCDataChannel>>,
     pending: VecDeque<Candidate>,
     ours: Vec<Candidate>,
     ours_done: bool,
@@ -225,6 +239,10 @@ impl Connection {
             local,
             made,
             remote: None,
+            held: None,
+            passive: false,
+            left: VecDeque::new(),
+            text: None,
             pending: VecDeque::new(),
             ours: Vec::new(),
             ours_done: false,
@@ -244,13 +262,13 @@ impl Connection {
                         connection.add_candidates(candidates).await;
                         Ok(())
                     }
-                    Some(PeerOrder::Text(_)) => Ok(()),
+                    Some(PeerOrder::Text(text)) => {
+                        text::send(connection.text.as_ref(), text).await;
+                        Ok(())
+                    }
                     Some(PeerOrder::Close) | None => break,
                 },
-                Some(local) = happened.recv() => {
-                    connection.happened(local).await;
-                    Ok(())
-                }
+                Some(local) = happened.recv() => connection.happened(local).await,
                 () = tokio::time::sleep_until(batch.unwrap_or_else(Instant::now)), if batch.is_some() => {
                     connection.send_candidates().await;
                     Ok(())
@@ -273,73 +291,128 @@ impl Connection {
             tracing::debug!(id = ?self.id, "offer asked for again");
             return Ok(());
         }
-        self.made.add_sound(DescriptionKind::Offer, &self.local).await.map_err(text)?;
-        let offer = self.made.connection.create_offer(None).await.map_err(text)?;
+        self.made.add_sound(DescriptionKind::Offer, &self.local).await.map_err(refused)?;
+        self.made.offer_text(&self.local).await.map_err(refused)?;
+        let offer = self.made.connection.create_offer(None).await.map_err(refused)?;
         let sdp = offer.sdp.clone();
-        self.made.connection.set_local_description(offer).await.map_err(text)?;
+        self.made.connection.set_local_description(offer).await.map_err(refused)?;
         self.say(PeerEvent::Description { kind: DescriptionKind::Offer, sdp }).await;
         Ok(())
     }
 
     async fn set_remote(&mut self, kind: DescriptionKind, sdp: String) -> Result<(), String> {
-        if let Some(known) = &self.remote {
-            if *known != (kind, sdp) {
-                tracing::debug!(id = ?self.id, "second description of the far side ignored");
+        let known = self.remote.as_ref().map(|(_, _, remote)| remote.audio());
+        let remote = match (&self.remote, Remote::read(&sdp, known)) {
+            (None, read) => read?,
+            (Some((known, text, _)), _) if (*known, text) == (kind, &sdp) => return Ok(()),
+            (Some((_, _, before)), Ok(remote)) if self.is_news(kind, before, &remote) => {
+                if remote.session != before.session {
+                    self.left.truncate(MOST_LEFT - 1);
+                    self.left.push_front(before.session.clone());
+                    self.begin_anew().await.map_err(refused)?;
+                } else if remote.ice != before.ice {
+                    if !self.ours_done {
+                        tracing::debug!(id = ?self.id, "ICE begins again when our candidates are gathered");
+                        self.held = Some(sdp);
+                        return Ok(());
+                    }
+                    self.ours_done = false;
+                }
+                remote
             }
-            return Ok(());
-        }
-        check(&sdp)?;
+            // What is refused later than the first changes nothing of what stands.
+            (Some(_), read) => {
+                tracing::debug!(id = ?self.id, why = read.err(), "further description of the far side ignored");
+                return Ok(());
+            }
+        };
         match kind {
-            DescriptionKind::Answer => {
-                if self.made.connection.signaling_state() != RTCSignalingState::HaveLocalOffer {
-                    tracing::debug!(id = ?self.id, "answer without an offer ignored");
-                    return Ok(());
-                }
-                let answer = RTCSessionDescription::answer(sdp.clone()).map_err(text)?;
-                self.made.connection.set_remote_description(answer).await.map_err(text)?;
-                self.remote = Some((kind, sdp));
-            }
-            DescriptionKind::Offer => {
-                let offer = RTCSessionDescription::offer(sdp.clone()).map_err(text)?;
-                if self.made.connection.signaling_state() == RTCSignalingState::HaveLocalOffer {
-                    self.yield_to_offer().await.map_err(text)?;
-                }
-                self.made.add_sound(DescriptionKind::Answer, &self.local).await.map_err(text)?;
-                self.made.connection.set_remote_description(offer).await.map_err(text)?;
-                self.remote = Some((kind, sdp));
-                let answer = self.made.connection.create_answer(None).await.map_err(text)?;
-                let sdp = answer.sdp.clone();
-                self.made.connection.set_local_description(answer).await.map_err(text)?;
-                self.say(PeerEvent::Description { kind: DescriptionKind::Answer, sdp }).await;
-            }
+            DescriptionKind::Answer => self.take_answer(sdp, remote).await?,
+            DescriptionKind::Offer => self.take_offer(sdp, remote).await?,
         }
-        self.say(PeerEvent::Described).await;
-        let waiting: Vec<Candidate> = self.pending.drain(..).collect();
-        self.add_candidates(waiting).await;
         Ok(())
     }
 
-    /// Two offers crossed: ours is taken back, with the connection that made it.
-    async fn yield_to_offer(&mut self) -> Result<(), webrtc::Error> {
-        tracing::debug!(id = ?self.id, "offers crossed, yielding");
+    /// Whether a further description is to be applied: an offer, newer than the one before if it is of the same session,
+    /// and not of a session that was left.
+    fn is_news(&self, kind: DescriptionKind, before: &Remote, remote: &Remote) -> bool {
+        let newer = if remote.session == before.session {
+            remote.version >= before.version
+        } else {
+            !self.left.contains(&remote.session)
+        };
+        kind == DescriptionKind::Offer && newer
+    }
+
+    async fn take_answer(&mut self, sdp: String, remote: Remote) -> Result<(), String> {
+        if self.made.connection.signaling_state() != RTCSignalingState::HaveLocalOffer {
+            tracing::debug!(id = ?self.id, "answer without an offer ignored");
+            return Ok(());
+        }
+        let answer = RTCSessionDescription::answer(remote.sdp.clone()).map_err(refused)?;
+        self.made.connection.set_remote_description(answer).await.map_err(refused)?;
+        self.passive = !description::is_passive(&sdp);
+        self.described(DescriptionKind::Answer, sdp, remote).await;
+        Ok(())
+    }
+
+    async fn take_offer(&mut self, sdp: String, remote: Remote) -> Result<(), String> {
+        let offer = RTCSessionDescription::offer(remote.sdp.clone()).map_err(refused)?;
+        if self.made.connection.signaling_state() == RTCSignalingState::HaveLocalOffer {
+            tracing::debug!(id = ?self.id, "offers crossed, yielding");
+            self.begin_anew().await.map_err(refused)?;
+        }
+        self.made.add_sound(DescriptionKind::Answer, &self.local).await.map_err(refused)?;
+        self.made.connection.set_remote_description(offer).await.map_err(refused)?;
+        let ours = self.made.connection.create_answer(None).await.map_err(refused)?;
+        let mut answer = remote.answer(&ours.sdp).ok_or("the description was refused: a section has no answer")?;
+        if self.passive {
+            answer = description::as_passive(&answer);
+        }
+        self.made.connection.set_local_description(ours).await.map_err(refused)?;
+        self.say(PeerEvent::Description { kind: DescriptionKind::Answer, sdp: answer }).await;
+        self.described(DescriptionKind::Offer, sdp, remote).await;
+        Ok(())
+    }
+
+    async fn described(&mut self, kind: DescriptionKind, sdp: String, remote: Remote) {
+        self.remote = Some((kind, sdp, remote));
+        self.say(PeerEvent::Described).await;
+        let waiting: Vec<Candidate> = self.pending.drain(..).collect();
+        self.add_candidates(waiting).await;
+    }
+
+    /// Makes a fresh connection in place of ours: two offers crossed, or the far side did the same.
+    async fn begin_anew(&mut self) -> Result<(), webrtc::Error> {
+        tracing::debug!(id = ?self.id, "connection begins anew");
         let attempt = self.made.attempt + 1;
         let fresh = setup::make(&self.settings, self.id, attempt, &self.audio, &self.local).await?;
         std::mem::replace(&mut self.made, fresh).close().await;
         self.ours.clear();
         self.ours_done = false;
         self.batch = None;
+        self.nudge = None;
+        self.nudged = false;
+        self.passive = false;
+        self.remote = None;
+        self.held = None;
+        self.text = None;
         Ok(())
     }
 
     async fn add_candidates(&mut self, candidates: Vec<Candidate>) {
         for candidate in candidates {
-            if self.remote.is_none() {
+            let Some((kind, _, remote)) = self.remote.as_ref().filter(|_| self.held.is_none()) else {
                 if self.pending.len() < PENDING_CANDIDATES {
                     self.pending.push_back(candidate);
                 }
                 continue;
+            };
+            if !remote.leads(&candidate) {
+                tracing::debug!(id = ?self.id, "candidate of a section that is not used left out");
+                continue;
             }
-            if !self.nudged && matches!(self.remote, Some((DescriptionKind::Answer, _))) {
+            if !self.nudged && *kind == DescriptionKind::Answer {
                 self.nudge = Nudge::first(&candidate.candidate);
                 self.nudged = self.nudge.is_some();
             }
@@ -365,9 +438,13 @@ impl Connection {
         self.nudge = nudge.next();
     }
 
-    async fn happened(&mut self, local: Local) {
+    async fn happened(&mut self, local: Local) -> Result<(), String> {
         match local {
-            Local::Candidate { attempt, .. } | Local::Connected { attempt } | Local::Failed { attempt, .. }
+            Local::Candidate { attempt, .. }
+            | Local::Connected { attempt }
+            | Local::Failed { attempt, .. }
+            | Local::TextOpen { attempt, .. }
+            | Local::Text { attempt, .. }
                 if attempt != self.made.attempt => {}
             Local::Candidate { candidate, .. } => {
                 match candidate {
@@ -377,6 +454,9 @@ impl Connection {
                 self.batch.get_or_insert_with(|| Instant::now() + BATCH);
                 if self.ours_done {
                     self.send_candidates().await;
+                    if let Some(sdp) = self.held.take() {
+                        self.set_remote(DescriptionKind::Offer, sdp).await?;
+                    }
                 }
             }
             Local::Connected { .. } => {
@@ -388,6 +468,12 @@ impl Connection {
                     self.say(PeerEvent::Pair { local, remote }).await;
                 }
             }
+            Local::TextOpen { channel, .. } => {
+                // A far side that opens another means that one.
+                self.text = Some(channel);
+                self.say(PeerEvent::TextOpen).await;
+            }
+            Local::Text { text, .. } => self.say(PeerEvent::Text(text)).await,
             Local::Failed { why, .. } => self.say(PeerEvent::Failed(why)).await,
             Local::Reported(report) => {
                 self.say(PeerEvent::Reported(report)).await;
@@ -397,6 +483,7 @@ impl Connection {
                 }
             }
         }
+        Ok(())
     }
 
     async fn send_candidates(&mut self) {
@@ -410,21 +497,6 @@ impl Connection {
     }
 }
 
-/// One audio section with Opus, and nothing else but, later, one of data: what we offer ourselves.
-fn check(sdp: &str) -> Result<(), String> {
-    let sections: Vec<&str> = sdp.lines().filter(|line| line.starts_with("m=")).collect();
-    let audio = sections.iter().filter(|line| line.starts_with("m=audio ")).count();
-    let data = sections.iter().filter(|line| line.starts_with("m=application ")).count();
-    if audio != 1 || data > 1 || audio + data != sections.len() {
-        return Err("the far side's description has other than one audio section".into());
-    }
-    let opus = |line: &str| line.starts_with("a=rtpmap:") && line.to_ascii_lowercase().contains(" opus/48000");
-    if !sdp.lines().any(opus) {
-        return Err("the far side's description does not have Opus".into());
-    }
-    Ok(())
-}
-
-fn text(error: webrtc::Error) -> String {
+fn refused(error: webrtc::Error) -> String {
     format!("the description was refused: {error}")
 }

@@ -1,7 +1,7 @@
 //! Making a connection with the WebRTC library, and listening to it.
 
-use super::PeerSettings;
 use super::reports::{self, Report};
+use super::{PeerSettings, text};
 use crate::audio::{Audio, ConnectionId};
 use crate::{Candidate, DescriptionKind, RATE};
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +13,7 @@ use webrtc::api::interceptor_registry::configure_rtcp_reports;
 use webrtc::api::media_engine::{MIME_TYPE_OPUS, MediaEngine};
 use webrtc::api::setting_engine::SettingEngine;
 use webrtc::api::{API, APIBuilder};
+use webrtc::data_channel::RTCDataChannel;
 use webrtc::ice::mdns::MulticastDnsMode;
 use webrtc::ice::network_type::NetworkType;
 use webrtc::ice_transport::ice_candidate::RTCIceCandidate;
@@ -39,6 +40,8 @@ pub enum Local {
     Candidate { attempt: u32, candidate: Option<Candidate> },
     Connected { attempt: u32 },
     Failed { attempt: u32, why: String },
+    TextOpen { attempt: u32, channel: Arc<RTCDataChannel> },
+    Text { attempt: u32, text: String },
     Reported(Report),
 }
 
@@ -76,6 +79,7 @@ pub async fn make(
         *settings.identity.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
     listen(&connection, id, attempt, audio, local);
+    text::accept(&connection, attempt, local);
     Ok(Made { connection, attempt, track: None })
 }
 

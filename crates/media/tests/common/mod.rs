@@ -6,6 +6,7 @@ use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, 
 use std::f32::consts::TAU;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -218,7 +219,12 @@ pub async fn join(
 ) {
     let end = Instant::now() + CAP;
     while !done(&a.said, &b.said) {
-        assert!(Instant::now() < end, "what the test waits for did not happen");
+        assert!(
+            Instant::now() < end,
+            "what the test waits for did not happen; a said {:?}, b said {:?}",
+            told(&a.said),
+            told(&b.said)
+        );
         let (event, to) = tokio::select! {
             event = a.events.recv() => (event.expect("an engine has ended"), true),
             event = b.events.recv() => (event.expect("an engine has ended"), false),
@@ -230,12 +236,83 @@ pub async fn join(
     }
 }
 
+/// What was said, without what is said all the time.
+pub fn told(said: &[(Instant, Event)]) -> Vec<String> {
+    said.iter()
+        .filter_map(|(_, event)| match event {
+            Event::Opened { leg, generation } => Some(format!("opened {leg:?} {generation}")),
+            Event::Description { leg, generation, kind, .. } => Some(format!("{kind:?} {leg:?} {generation}")),
+            Event::Candidates { leg, candidates, .. } => Some(format!("{} candidates {leg:?}", candidates.len())),
+            Event::Flowing { leg, generation } => Some(format!("flowing {leg:?} {generation}")),
+            Event::Stalled { leg, generation } => Some(format!("stalled {leg:?} {generation}")),
+            Event::Failed { leg, generation, why } => Some(format!("failed {leg:?} {generation}: {why}")),
+            Event::TextOpen { leg } => Some(format!("text open {leg:?}")),
+            Event::Text { leg, text } => Some(format!("text {leg:?} {text}")),
+            Event::Dropped { leg } => Some(format!("dropped {leg:?}")),
+            Event::Closed => Some("closed".into()),
+            Event::Device(event) => Some(format!("{event:?}")),
+            Event::Stats { .. } | Event::Level { .. } | Event::Speaking { .. } => None,
+        })
+        .collect()
+}
+
+/// Everybody's next event, and whose it is.
+pub async fn next_of(people: &mut [Person]) -> (usize, Event) {
+    let next = std::future::poll_fn(|context| {
+        for (at, person) in people.iter_mut().enumerate() {
+            if let Poll::Ready(event) = person.events.poll_recv(context) {
+                return Poll::Ready((at, event.expect("an engine has ended")));
+            }
+        }
+        Poll::Pending
+    });
+    let (at, event) = tokio::time::timeout(CAP, next).await.expect("nobody says anything any more");
+    people[at].said.push((Instant::now(), event.clone()));
+    (at, event)
+}
+
+/// Passes on among the people of a room, in which each calls the others by their places, until `done` says so.
+pub async fn gather(people: &mut [Person], mut done: impl FnMut(&[Person]) -> bool) {
+    let end = Instant::now() + CAP;
+    while !done(people) {
+        let all: Vec<_> = people.iter().map(|person| told(&person.said)).collect();
+        assert!(Instant::now() < end, "what the test waits for did not happen; said {all:?}");
+        let (from, event) = next_of(people).await;
+        if let Event::Description { leg, .. } | Event::Candidates { leg, .. } = &event
+            && let Some(to) = people.get(leg.0 as usize)
+        {
+            pass_on_as(&event, Leg(from as u32), &to.engine);
+        }
+    }
+}
+
+/// Opens a connection between two of a room; the first offers.
+pub fn open_between(people: &[Person], first: usize, second: usize, generation: Generation) {
+    let leg = |at: usize| Leg(at as u32);
+    people[first].engine.command(Command::Open { leg: leg(second), generation });
+    people[second].engine.command(Command::Open { leg: leg(first), generation });
+    people[first].engine.command(Command::Offer { leg: leg(second), generation });
+}
+
+/// Whether everybody hears everybody else.
+pub fn all_flow(people: &[Person]) -> bool {
+    let hears = |person: &Person, of: usize| {
+        person.said.iter().any(|(_, event)| matches!(event, Event::Flowing { leg, .. } if leg.0 as usize == of))
+    };
+    (0..people.len()).all(|of| people.iter().enumerate().all(|(at, person)| at == of || hears(person, of)))
+}
+
 pub fn pass_on(event: &Event, to: &Engine) {
+    pass_on_as(event, Leg::CALL, to);
+}
+
+/// Passes on to one who calls the sender `leg`.
+pub fn pass_on_as(event: &Event, leg: Leg, to: &Engine) {
     match event.clone() {
-        Event::Description { leg, generation, kind, sdp } => {
+        Event::Description { generation, kind, sdp, .. } => {
             to.command(Command::SetRemote { leg, generation, kind, sdp });
         }
-        Event::Candidates { leg, generation, candidates, .. } if !candidates.is_empty() => {
+        Event::Candidates { generation, candidates, .. } if !candidates.is_empty() => {
             to.command(Command::AddCandidates { leg, generation, candidates });
         }
         _ => {}

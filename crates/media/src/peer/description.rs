@@ -1,0 +1,241 @@
+//! Descriptions as text: what the far side's may hold, and how ours answers what we do not want.
+//!
+//! The library is shown only what is used of an offer: one audio section and, if there is one, the section of data channels.
+//! Sections of video and further ones of audio are taken out before and answered as refused afterwards (RFC 8829, 5.3.1), so
+//! that nothing of them is ever set up. [`Remote::read`] does the one, [`Remote::answer`] the other.
+
+use crate::Candidate;
+
+/// The far side's description.
+#[derive(Clone)]
+pub struct Remote {
+    /// What the library is shown.
+    pub sdp: String,
+    /// The far side's peer connection, by its `o=` line (RFC 8866, section 5.2), and which of its descriptions this is.
+    pub session: String,
+    pub version: u64,
+    /// The credentials of ICE: others mean that it begins again.
+    pub ice: Option<String>,
+    sections: Vec<Section>,
+    audio: usize,
+}
+
+#[derive(Clone)]
+struct Section {
+    mid: String,
+    /// What answers it when it is refused.
+    refusal: Option<String>,
+    /// It has no candidates of its own.
+    bundled: bool,
+}
+
+/// Characters of a description; what is longer is refused unread.
+const LONGEST: usize = 64 * 1024;
+const MOST_SECTIONS: usize = 32;
+
+impl Remote {
+    /// Reads a description of at least one audio section with Opus. Of several the one named `known` is used, which was used
+    /// before, or the first that is not refused itself.
+    pub fn read(sdp: &str, known: Option<&str>) -> Result<Self, String> {
+        if sdp.len() > LONGEST {
+            return Err("the far side's description is too long".into());
+        }
+        let (head, sections) = split(sdp);
+        if sections.len() > MOST_SECTIONS {
+            return Err("the far side's description has too many sections".into());
+        }
+        let mids: Vec<&str> = sections.iter().filter_map(|section| value(section, "a=mid:")).collect();
+        let twice = mids.iter().enumerate().any(|(at, mid)| mids[..at].contains(mid));
+        if mids.len() != sections.len() || twice {
+            return Err("the far side's description has a section without a name of its own".into());
+        }
+        let usable = |at: &usize| kind(sections[*at]) == "audio" && !is_refused(sections[*at]);
+        let audio = (0..sections.len())
+            .filter(usable)
+            .find(|at| Some(mids[*at]) == known)
+            .or_else(|| (0..sections.len()).find(usable))
+            .ok_or("the far side's description has no audio section")?;
+        let opus = |line: &str| line.starts_with("a=rtpmap:") && line.to_ascii_lowercase().contains(" opus/48000");
+        if !sections[audio].lines().any(opus) {
+            return Err("the far side's description does not have Opus".into());
+        }
+        let data = (0..sections.len()).find(|at| is_data(sections[*at]) && !is_refused(sections[*at]));
+        let mut shown = head.to_owned();
+        for at in [Some(audio), data].into_iter().flatten().collect::<std::collections::BTreeSet<_>>() {
+            shown.push_str(sections[at]);
+            if at == audio && !has_direction(head) && !has_direction(sections[at]) {
+                shown.push_str("a=sendrecv\r\n");
+            }
+        }
+        let (session, version) =
+            origin(head).ok_or("the far side's description does not say of which session it is")?;
+        let places = sections.iter().zip(&mids).enumerate().map(|(at, (section, mid))| Section {
+            mid: (*mid).to_owned(),
+            refusal: (at != audio && Some(at) != data).then(|| refusal(section, mid)),
+            bundled: section.lines().any(|line| line == "a=bundle-only"),
+        });
+        let ice = value(sections[audio], "a=ice-ufrag:").or_else(|| value(head, "a=ice-ufrag:"));
+        let (ice, sections) = (ice.map(str::to_owned), places.collect());
+        Ok(Self { sdp: shown, session, version, ice, sections, audio })
+    }
+
+    /// The name of the section that is used.
+    pub fn audio(&self) -> &str {
+        &self.sections[self.audio].mid
+    }
+
+    /// Our answer to the whole offer, from the library's to what it was shown.
+    pub fn answer(&self, ours: &str) -> Option<String> {
+        let (head, sections) = split(ours);
+        let mut answers = sections.into_iter();
+        let mut whole = head.to_owned();
+        for section in &self.sections {
+            match &section.refusal {
+                Some(refusal) => whole.push_str(refusal),
+                None => whole.push_str(answers.next()?),
+            }
+        }
+        Some(whole)
+    }
+
+    /// Whether a candidate leads to the section that is used: those of sections that are refused lead nowhere, unless
+    /// they stand for ours as well.
+    pub fn leads(&self, candidate: &Candidate) -> bool {
+        if self.sections[self.audio].bundled {
+            return true;
+        }
+        let named = match &candidate.mid {
+            Some(mid) => self.sections.iter().position(|section| section.mid == *mid),
+            None => Some(usize::from(candidate.index)),
+        };
+        // One that names none of them may be meant for ours.
+        named.is_none_or(|at| at == self.audio || at >= self.sections.len())
+    }
+}
+
+/// Whether this answer, or offer, makes its sender the one that waits for the handshake (RFC 8842, section 5.2).
+pub fn is_passive(sdp: &str) -> bool {
+    sdp.lines().any(|line| line == "a=setup:passive")
+}
+
+/// The same with the other role: it stays through the life of a connection, whoever offers later.
+pub fn as_passive(sdp: &str) -> String {
+    sdp.replace("a=setup:active", "a=setup:passive")
+}
+
+/// What stands before the first section, and the sections.
+fn split(sdp: &str) -> (&str, Vec<&str>) {
+    let starts = sdp.match_indices("m=").map(|(at, _)| at).filter(|at| *at == 0 || sdp.as_bytes()[at - 1] == b'\n');
+    let mut starts: Vec<usize> = starts.collect();
+    let head = &sdp[..starts.first().copied().unwrap_or(sdp.len())];
+    starts.push(sdp.len());
+    (head, starts.windows(2).map(|pair| &sdp[pair[0]..pair[1]]).collect())
+}
+
+fn value<'a>(section: &'a str, key: &str) -> Option<&'a str> {
+    section.lines().find_map(|line| line.strip_prefix(key)).map(str::trim_end)
+}
+
+/// The words of a section's `m=` line: media, port, protocol, formats.
+fn words(section: &str) -> impl Iterator<Item = &str> {
+    section.lines().next().unwrap_or_default().trim_start_matches("m=").split_ascii_whitespace()
+}
+
+fn kind(section: &str) -> &str {
+    words(section).next().unwrap_or_default()
+}
+
+fn is_data(section: &str) -> bool {
+    kind(section) == "application" && words(section).any(|word| word == "webrtc-datachannel")
+}
+
+/// Port 0 means refused or taken back, or that the section shares the first one's transport.
+fn is_refused(section: &str) -> bool {
+    words(section).nth(1) == Some("0") && !section.lines().any(|line| line == "a=bundle-only")
+}
+
+fn has_direction(lines: &str) -> bool {
+    lines.lines().any(|line| matches!(line, "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive"))
+}
+
+fn origin(head: &str) -> Option<(String, u64)> {
+    let mut words = value(head, "o=")?.split(' ');
+    let (name, session, version) = (words.next()?, words.next()?, words.next()?);
+    Some((format!("{name} {session}"), version.parse().ok()?))
+}
+
+fn refusal(section: &str, mid: &str) -> String {
+    let mut words = words(section);
+    let (kind, _, protocol) = (words.next(), words.next(), words.next());
+    let (kind, protocol, format) =
+        (kind.unwrap_or("video"), protocol.unwrap_or("UDP/TLS/RTP/SAVPF"), words.next().unwrap_or("0"));
+    format!("m={kind} 0 {protocol} {format}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 2\r\n";
+    const AUDIO: &str =
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendrecv\r\na=ice-ufrag:x\r\na=rtpmap:111 opus/48000/2\r\n";
+    const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:1\r\na=sendrecv\r\na=rtpmap:96 VP8/90000\r\n";
+    const DATA: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n";
+
+    fn read(sections: &[&str]) -> Result<Remote, String> {
+        Remote::read(&format!("{HEAD}{}", sections.concat()), None)
+    }
+
+    fn refused(mid: &str) -> String {
+        format!("m=video 0 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n")
+    }
+
+    #[test]
+    fn video_is_taken_out_and_answered_as_refused_in_its_place() {
+        let offer = read(&[VIDEO, AUDIO, DATA]).unwrap();
+        assert_eq!(offer.sdp, [HEAD, AUDIO, DATA].concat());
+        assert_eq!((offer.audio(), offer.session.as_str(), offer.version), ("0", "- 46117", 2));
+        let ours = ["v=0\r\n", AUDIO, DATA].concat();
+        assert_eq!(offer.answer(&ours).unwrap(), ["v=0\r\n", &refused("1"), AUDIO, DATA].concat());
+        assert!(offer.answer("v=0\r\n").is_none());
+    }
+
+    #[test]
+    fn of_two_audio_sections_the_first_is_used_or_the_one_from_before() {
+        let second = AUDIO.replace("mid:0", "mid:7");
+        let both = [HEAD, AUDIO, &second].concat();
+        assert_eq!(Remote::read(&both, None).unwrap().audio(), "0");
+        assert_eq!(Remote::read(&both, Some("7")).unwrap().audio(), "7");
+        let first_gone = both.replacen("m=audio 9", "m=audio 0", 1);
+        assert_eq!(Remote::read(&first_gone, Some("0")).unwrap().audio(), "7");
+    }
+
+    #[test]
+    fn candidates_of_a_refused_section_are_left_out_unless_they_serve_all() {
+        let candidate =
+            |mid: Option<&str>, index| Candidate { candidate: String::new(), mid: mid.map(Into::into), index };
+        let offer = read(&[VIDEO, AUDIO]).unwrap();
+        let leads = [(Some("0"), 0), (None, 1), (Some("audio"), 0), (None, 9)].map(|(mid, at)| candidate(mid, at));
+        assert!(leads.iter().all(|candidate| offer.leads(candidate)));
+        assert!([candidate(Some("1"), 1), candidate(None, 0)].iter().all(|candidate| !offer.leads(candidate)));
+        let shared = AUDIO.replace("audio 9", "audio 0").replace("a=mid:0", "a=bundle-only\r\na=mid:0");
+        assert!(read(&[VIDEO, &shared]).unwrap().leads(&candidate(Some("1"), 0)));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_a_reason() {
+        let no_name = AUDIO.replace("a=mid:0\r\n", "");
+        let other = AUDIO.replace("opus/48000", "PCMU/8000");
+        for sections in [&[][..], &[VIDEO], &[DATA], &[no_name.as_str()], &[AUDIO, AUDIO], &[other.as_str()]] {
+            assert!(!read(sections).err().unwrap().is_empty());
+        }
+        assert!(Remote::read(&AUDIO.repeat(1000), None).is_err());
+        assert!(Remote::read(AUDIO, None).is_err());
+    }
+
+    #[test]
+    fn a_section_that_gives_no_direction_means_both() {
+        let silent = AUDIO.replace("a=sendrecv\r\n", "");
+        assert!(read(&[&silent]).unwrap().sdp.ends_with("a=sendrecv\r\n"));
+    }
+}
