@@ -6,6 +6,7 @@
 
 pub mod booked_call;
 pub mod booking;
+pub mod chat;
 pub mod endpoint;
 pub mod exchange;
 mod fault;
@@ -18,6 +19,7 @@ mod simulation;
 
 pub use booked_call::{BookedCall, Party};
 pub use booking::*;
+pub use chat::{Chat, ChatRefusal};
 pub use endpoint::{CallNow, Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
 pub use exchange::{Effect, Exchange, Who};
 pub use meeting::Meeting;

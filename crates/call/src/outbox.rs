@@ -35,6 +35,8 @@ pub(crate) fn outlives_a_session(command: &Command) -> bool {
         | Command::Accept { .. }
         | Command::Decline { .. }
         | Command::HangUp { .. }
+        | Command::KeepChat { .. }
+        | Command::ChatLines { .. }
         | Command::LeaveRoom { .. }
         | Command::StopSearching {}
         | Command::Block { .. }
@@ -46,8 +48,6 @@ pub(crate) fn outlives_a_session(command: &Command) -> bool {
         | Command::Hearing { .. }
         | Command::Renew { .. }
         | Command::Muted { .. }
-        | Command::KeepChat { .. }
-        | Command::ChatLines { .. }
         | Command::EnterRoom { .. }
         | Command::RoomMuted { .. }
         | Command::LockRoom { .. }
