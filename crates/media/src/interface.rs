@@ -21,7 +21,7 @@ pub type Generation = u32;
 
 /// The label of the data channel that carries text; a channel of another name is none of ours.
 pub const CHAT_CHANNEL: &str = "bellwire-chat";
-/// Bytes of the longest text that is sent or taken.
+/// Bytes of the longest text that is sent or taken; the shortest has one.
 pub const LONGEST_TEXT: usize = 8 * 1024;
 
 /// How an engine is set up. Everything here can be changed later by a [`Command`], except `bind`.
