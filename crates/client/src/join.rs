@@ -19,7 +19,7 @@ pub struct JoinLink {
 pub enum BadLink {
     #[error("this is not a link")]
     NotALink,
-    #[error("this link is not one of Bellwire's: it begins with something else than bellwire://join or bellwire://room")]
+    #[error("this link is not one of Bellwire's: it begins neither with bellwire://join nor with bellwire://room")]
     NotBellwire,
     #[error("the link names no server, or more than one")]
     NoServer,
