@@ -108,7 +108,26 @@ fn record() -> CallRecord {
         connected_at: Some(NOW.plus(4_000)),
         ended_at: NOW.plus(65_250),
         ending: ending(),
+        chat: vec![ChatLine { by: Side::Caller, at: NOW.plus(30_000), text: "Page 4, the second line".into() }],
     }
+}
+
+fn room() -> RoomId {
+    id("r61")
+}
+
+fn room_view() -> RoomView {
+    let member = RoomMember {
+        member: id("h77"),
+        name: "Greta Weber".into(),
+        host: true,
+        muted: false,
+        linked: true,
+        generation: 1,
+        offers: true,
+    };
+    let (topic, you) = ("Choir".into(), id("h12"));
+    RoomView { room: room(), version: 3, topic, you, host: false, locked: false, members: vec![member] }
 }
 
 fn client_frames() -> Vec<(String, ClientFrame)> {
@@ -132,6 +151,25 @@ fn client_frames() -> Vec<(String, ClientFrame)> {
         Hearing => Command::Hearing { call: call(), generation: 1, hearing: true },
         Renew => Command::Renew { call: call(), generation: 1 },
         Muted => Command::Muted { call: call(), muted: true },
+        KeepChat => Command::KeepChat { call: call(), keep: true },
+        ChatLines => Command::ChatLines { call: call(), lines: vec!["Page 4, the second line".into()] },
+        EnterRoom => Command::EnterRoom { room: room() },
+        LeaveRoom => Command::LeaveRoom { room: room() },
+        RoomMuted => Command::RoomMuted { room: room(), muted: true },
+        LockRoom => Command::LockRoom { room: room(), locked: true },
+        RemoveMember => Command::RemoveMember { room: room(), member: id("h77") },
+        RenewMember => Command::RenewMember { room: room(), member: id("h77"), generation: 1 },
+        DescribeTo => Command::DescribeTo {
+            room: room(), member: id("h77"), generation: 1, kind: DescriptionKind::Offer, sdp: sdp(),
+        },
+        CandidatesTo => Command::CandidatesTo {
+            room: room(), member: id("h77"), generation: 1, candidates: candidates(), done: true,
+        },
+        Search => Command::Search {},
+        StopSearching => Command::StopSearching {},
+        Skip => Command::Skip {},
+        Block => Command::Block { partner: id("h77") },
+        Report => Command::Report { partner: id("h77"), complaint: Complaint::Abusive },
     );
     let frames =
         frames.into_iter().filter(|(name, _)| *name != "Command").map(|(name, frame)| (file("client", name), frame));
@@ -160,14 +198,30 @@ fn server_frames() -> Vec<(String, ServerFrame)> {
         Bookings => Reply::Bookings { bookings: vec![booking_view()] },
         History => Reply::History { calls: vec![record()] },
     );
-    let view =
-        |phase| CallView { call: call(), booking: id("b42"), version: 7, you: Side::Caller, peer: peer(), phase };
+    let view = |phase| CallView {
+        call: call(),
+        booking: id("b42"),
+        version: 7,
+        you: Side::Caller,
+        peer: peer(),
+        keep_chat: KeepChat { you: true, peer: false },
+        phase,
+    };
     let events = samples!(Event:
         Call => Event::Call { view: view(Phase::Elsewhere {}) },
         Description => Event::Description { call: call(), generation: 1, kind: DescriptionKind::Answer, sdp: sdp() },
         Candidates => Event::Candidates { call: call(), generation: 1, candidates: candidates(), done: false },
         Bookings => Event::Bookings { bookings: vec![booking_view()] },
         Presence => Event::Presence { booking: id("b42"), presence: Presence::Online {} },
+        Room => Event::Room { view: room_view() },
+        RoomOver => Event::RoomOver { room: room(), why: Departure::Removed },
+        DescriptionFrom => Event::DescriptionFrom {
+            room: room(), member: id("h77"), generation: 1, kind: DescriptionKind::Answer, sdp: sdp(),
+        },
+        CandidatesFrom => Event::CandidatesFrom {
+            room: room(), member: id("h77"), generation: 1, candidates: candidates(), done: false,
+        },
+        Search => Event::Search { view: SearchView::Idle {} },
     );
     let connection = || Connection { generation: 2, offers: true, go: false };
     let (connected_at, peer_muted) = (NOW.plus(4_000), false);
@@ -187,6 +241,11 @@ fn server_frames() -> Vec<(String, ServerFrame)> {
         InAnotherCall => Presence::InAnotherCall {},
         Away => Presence::Away { since: Some(NOW) },
     );
+    let searches = samples!(SearchView:
+        Idle => SearchView::Idle {},
+        Waiting => SearchView::Waiting { place: 2, since: NOW },
+        Matched => SearchView::Matched { room: room(), partner: id("h77"), name: "Greta Weber".into(), since: NOW },
+    );
     let event = |event| ServerFrame::Event { seq: 18, event };
     let mut all = Vec::new();
     for (name, frame) in frames {
@@ -195,7 +254,9 @@ fn server_frames() -> Vec<(String, ServerFrame)> {
         }
     }
     all.extend(replies.into_iter().map(|(n, reply)| (file("reply", n), ServerFrame::Ack { id: id("m1"), reply })));
-    all.extend(events.into_iter().filter(|(n, _)| *n != "Call").map(|(n, e)| (file("event", n), event(e))));
+    let shown = |name: &&str| !matches!(*name, "Call" | "Search");
+    all.extend(searches.into_iter().map(|(n, view)| (file("event_search", n), event(Event::Search { view }))));
+    all.extend(events.into_iter().filter(|(n, _)| shown(n)).map(|(n, e)| (file("event", n), event(e))));
     all.extend(phases.into_iter().map(|(n, p)| (file("event_call", n), event(Event::Call { view: view(p) }))));
     all.extend(
         presences
@@ -220,8 +281,8 @@ fn file(kind: &str, variant: &str) -> String {
 fn all_words() -> Vec<String> {
     let error_codes = words!(ErrorCode:
         BadFrame, TooLarge, UnsupportedVersion, HelloExpected, Unauthenticated, TokenExpired, TokenNotYetValid, NotFound,
-        TooEarly, TooLate, BookingCancelled, InAnotherCall, OnAnotherDevice, WrongState, StaleGeneration, RateLimited,
-        Replaced, Unavailable, Internal,
+        TooEarly, TooLate, BookingCancelled, InAnotherCall, OnAnotherDevice, WrongState, StaleGeneration, RoomFull,
+        AlreadySearching, RateLimited, Replaced, Unavailable, Internal,
     );
     let reasons = words!(EndReason:
         HungUp, Cancelled, Declined, NoAnswer, Busy, MediaFailed, MediaLost, BookingCancelled,
@@ -230,7 +291,9 @@ fn all_words() -> Vec<String> {
     let states = words!(BookingState: Scheduled, Cancelled, Done, NoShowClient, NoShowProvider);
     let kinds = words!(DescriptionKind: Offer, Answer);
     let sides = [words!(Side: Caller, Callee), words!(Role: Client, Provider)].concat();
-    [error_codes, reasons, because, states, kinds, sides].concat()
+    let departures = words!(Departure: Left, Removed, Lost, Replaced, PartnerLeft, Skipped, Closed);
+    let complaints = words!(Complaint: Abusive, Unsafe, Spam, Other);
+    [error_codes, reasons, because, states, kinds, sides, departures, complaints].concat()
 }
 
 fn golden_dir() -> PathBuf {
@@ -311,6 +374,22 @@ fn gather(value: &Value, words: &mut BTreeSet<String>) {
         }
         Value::Array(list) => list.iter().for_each(|value| gather(value, words)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Text travels from app to app, in frames of its own.
+#[test]
+fn text_frames_travel_as_the_protocol_page_says() {
+    let frames = samples!(ChatFrame:
+        Text => ChatFrame::Text { id: 1, text: "Page 4, the second line".into() },
+        Delivered => ChatFrame::Delivered { id: 1 },
+    );
+    let page = protocol();
+    assert!(page.contains(CHAT_CHANNEL), "docs/protocol.md does not name the data channel");
+    for (name, frame) in frames {
+        let text = serde_json::to_string(&frame).expect("JSON");
+        assert!(page.contains(&text), "docs/protocol.md does not show {name} as it travels:\n{text}");
+        assert_eq!(serde_json::from_str::<ChatFrame>(&text).expect("a frame"), frame);
     }
 }
 
