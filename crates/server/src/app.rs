@@ -4,13 +4,14 @@ use crate::auth::{BadToken, Grant, Identity, Keyring, Scope, TokenRole};
 use crate::clock;
 use crate::config::{Config, Secret};
 use crate::data_dir::DataDir;
-use crate::rate::{Addresses, UserRates};
+use crate::rate::{Addresses, Place, UserRates};
 use crate::store::{Sqlite, Store};
 use crate::switchboard::Switchboard;
 use anyhow::{Context, Result};
 use bellwire_call::Booking;
 use bellwire_signaling::{ErrorCode, Role, Token, UnixMs};
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::JoinHandle;
@@ -111,6 +112,15 @@ impl App {
     /// A number for a new socket, never used before.
     pub fn socket_number(&self) -> u64 {
         self.sockets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A place for a connection from there, if one is left. With `dev` this machine's are not counted.
+    pub fn place(&self, address: IpAddr) -> Option<Place> {
+        if self.config.dev && address.to_canonical().is_loopback() {
+            Some(self.addresses.uncounted())
+        } else {
+            self.addresses.enter(address, self.config.connections_per_address)
+        }
     }
 
     pub fn check_token(&self, token: &Token) -> Result<Identity, ErrorCode> {

@@ -280,6 +280,8 @@ pub mod waits {
     pub const REQUEST: Duration = Duration::from_secs(15);
     /// For one write to a socket.
     pub const WRITE: Duration = Duration::from_secs(10);
+    /// For a write to make any progress, before its connection is cut.
+    pub const STALLED: Duration = Duration::from_secs(60);
     /// For all sockets to close when the server stops.
     pub const DRAIN: Duration = Duration::from_secs(5);
 }

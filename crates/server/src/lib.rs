@@ -21,6 +21,7 @@ pub mod session;
 pub mod signals;
 pub mod sio;
 pub mod socket;
+mod stalling;
 pub mod store;
 pub mod switchboard;
 mod views;

@@ -6,6 +6,7 @@
 use crate::app::{self, App, Started};
 use crate::config::{Config, waits};
 use crate::data_dir::{DataDir, Running};
+use crate::stalling::Stalling;
 use crate::{http, metrics};
 use anyhow::{Context, Result};
 use axum::Router;
@@ -77,13 +78,7 @@ async fn accept_until(app: &Arc<App>, listener: TcpListener, stop: impl Future<O
 
 /// Serves one connection, if its address has a place left.
 fn admit(app: &Arc<App>, router: &Router, stream: TcpStream, from: SocketAddr) {
-    let address = from.ip();
-    let place = if app.config.dev && address.to_canonical().is_loopback() {
-        Some(app.addresses.uncounted())
-    } else {
-        app.addresses.enter(address, app.config.connections_per_address)
-    };
-    let Some(place) = place else {
+    let Some(place) = app.place(from.ip()) else {
         ::metrics::counter!("bellwire_connections_refused_total").increment(1);
         return;
     };
@@ -103,7 +98,7 @@ fn admit(app: &Arc<App>, router: &Router, stream: TcpStream, from: SocketAddr) {
             .timer(TokioTimer::new())
             .header_read_timeout(waits::HEADER)
             .max_buf_size(HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .serve_connection(TokioIo::new(Stalling::new(stream, waits::STALLED)), TowerToHyperService::new(service))
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {

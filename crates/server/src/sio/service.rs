@@ -14,7 +14,7 @@ use axum::routing::any;
 use engineioxide::config::EngineIoConfig;
 use engineioxide::service::EngineIoService;
 use hyper::upgrade::OnUpgrade;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::{interval, timeout};
@@ -32,8 +32,12 @@ const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// The older apps' way in, as the server's own router has it.
 pub fn install(app: &Arc<App>, sio: SocketIo) -> Router<Arc<App>> {
-    sio.router(&app.tasks, app.draining.clone())
+    let places = app.clone();
+    sio.mount(&app.tasks, app.draining.clone(), Some(Arc::new(move |address| places.place(address))))
 }
+
+/// Gives each polling session a place among the connections of its address: one TCP connection could open any number.
+type Places = Arc<dyn Fn(IpAddr) -> Option<Place> + Send + Sync>;
 
 impl SocketIo {
     /// Serves the path. When `draining` comes, every transport is closed; `tasks` waits for their end.
@@ -42,6 +46,13 @@ impl SocketIo {
         tasks: &TaskTracker,
         draining: CancellationToken,
     ) -> Router<S> {
+        self.mount(tasks, draining, None)
+    }
+
+    fn mount<S>(self, tasks: &TaskTracker, draining: CancellationToken, places: Option<Places>) -> Router<S>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
         let Self(hub) = self;
         let path = hub.path.trim_end_matches('/').to_owned();
         let config = EngineIoConfig::builder()
@@ -56,7 +67,11 @@ impl SocketIo {
             .build();
         let engine = EngineIoService::with_config(hub.clone(), config);
         tasks.spawn(watch(hub.clone(), draining));
-        Router::new().route(&path, any(serve)).route(&format!("{path}/"), any(serve)).with_state(Served { hub, engine })
+        Router::new().route(&path, any(serve)).route(&format!("{path}/"), any(serve)).with_state(Served {
+            hub,
+            engine,
+            places,
+        })
     }
 }
 
@@ -64,6 +79,7 @@ impl SocketIo {
 struct Served {
     hub: Arc<Hub>,
     engine: EngineIoService<Hub>,
+    places: Option<Places>,
 }
 
 /// Until the server stops and the last transport is closed.
@@ -80,7 +96,7 @@ async fn watch(hub: Arc<Hub>, draining: CancellationToken) {
     }
 }
 
-async fn serve(State(Served { hub, mut engine }): State<Served>, request: Request) -> Response {
+async fn serve(State(Served { hub, mut engine, places }): State<Served>, mut request: Request) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     if origin.as_ref().is_some_and(|origin| !hub.origins.allow(origin.as_bytes())) {
         // In Engine.IO's own words.
@@ -90,6 +106,8 @@ async fn serve(State(Served { hub, mut engine }): State<Served>, request: Reques
         preflight(request.headers())
     } else if hub.is_draining() {
         ApiError::unavailable().into_response()
+    } else if !take_place(places.as_ref(), &mut request) {
+        StatusCode::TOO_MANY_REQUESTS.into_response()
     } else {
         let is_post = *request.method() == Method::POST;
         let answer = async {
@@ -113,6 +131,23 @@ async fn serve(State(Served { hub, mut engine }): State<Served>, request: Reques
     response
 }
 
+/// False if a polling session would be one too many.
+fn take_place(places: Option<&Places>, request: &mut Request) -> bool {
+    let is_polling =
+        request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "transport=polling"));
+    let (Some(places), true) = (places, is_polling && opens(request)) else { return true };
+    let Some(ConnectInfo(from)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else { return true };
+    let place = places(from.ip());
+    let is_left = place.is_some();
+    place.map(|place| request.extensions_mut().insert(Arc::new(place)));
+    is_left
+}
+
+/// Whether it begins an Engine.IO session.
+fn opens(request: &Request) -> bool {
+    request.uri().query().is_some_and(|query| !query.split('&').any(|part| part.starts_with("sid=")))
+}
+
 fn preflight(asked: &HeaderMap) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
@@ -127,7 +162,7 @@ fn preflight(asked: &HeaderMap) -> Response {
 /// The request as small as it can be: one that opens a transport is kept as long as that lives, and with it the buffer
 /// in which its head was read, unless each part is copied.
 fn slim(mut request: Request) -> Request {
-    let opens = request.uri().query().is_some_and(|query| !query.split('&').any(|part| part.starts_with("sid=")));
+    let opens = opens(&request);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let from = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
     let place = request.extensions_mut().remove::<Arc<Place>>();
