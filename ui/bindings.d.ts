@@ -36,9 +36,31 @@ speaker: Sentence, };
 
 export type Color = "accent" | "green" | "red" | "plain";
 
+export type Complaint = "abusive" | "unsafe" | "spam" | "other";
+
+export type ComplaintChoice = { complaint: Complaint, text: Sentence, };
+
+export type Confirm = { open: Sentence, what: Sentence, act: Sentence, };
+
 export type Connecting = { peer: Peer, line: Sentence, };
 
+export type Conversation = { peer: Peer, elapsed_s: number, 
+/**
+ * What to know about the sound, while the other one is not heard.
+ */
+line: Sentence | null, mute_line: Sentence | null, speaking: boolean, 
+/**
+ * Blocking and reporting; not before it is known who the other one is.
+ */
+partner: PartnerMenu | null, };
+
 export type DeviceOption = { pick: Pick, label: Sentence, chosen: boolean, };
+
+export type Door = { line: Sentence, 
+/**
+ * The server has not answered yet.
+ */
+busy: boolean, };
 
 export type Elsewhere = { peer: Peer, line: Sentence, };
 
@@ -68,9 +90,29 @@ export type Incoming = { peer: Peer, topic: string, starts_at: number | null,
 /**
  * Why one may decline, beside "not now".
  */
-reasons: Array<Reason>, };
+reasons: Array<Reason>, 
+/**
+ * What accepting ends.
+ */
+leaves: Sentence | null, };
+
+export type KeepText = { on: boolean, line: Sentence, };
 
 export type Level = { input: number, output: number, };
+
+export type Member = { 
+/**
+ * Their handle in this room; empty for this person.
+ */
+member: string, own: boolean, peer: Peer, 
+/**
+ * What to know about them, most important first.
+ */
+tags: Array<Sentence>, speaking: boolean, 
+/**
+ * Hosts can take them out of the room.
+ */
+remove: Confirm | null, };
 
 export type Mood = "calm" | "good" | "warning" | "bad";
 
@@ -80,7 +122,23 @@ export type Notice = { mood: Mood, text: Sentence,
  */
 settings: boolean, };
 
-export type Past = { call: string, peer: Peer, topic: string, at: number, what: Sentence, missed: boolean, duration_s: number | null, };
+export type Parted = { peer: Peer, what: Sentence, 
+/**
+ * Why, as the server says it.
+ */
+code: string, partner: PartnerMenu | null, };
+
+export type PartnerMenu = { block: Confirm | null, 
+/**
+ * Instead of the complaints.
+ */
+reported: Sentence | null, complaints: Array<ComplaintChoice>, };
+
+export type Past = { call: string, peer: Peer, topic: string, at: number, what: Sentence, missed: boolean, duration_s: number | null, 
+/**
+ * The text that both wanted kept.
+ */
+text: Array<TextLine>, };
 
 export type Peer = { name: string, 
 /**
@@ -94,15 +152,41 @@ export type Pick = { "kind": "default", } | { "kind": "named", name: string, } |
 
 export type Presence = { here: boolean, text: Sentence, };
 
-export type Press = "sign-in" | "cancel-sign-in" | "call" | "check" | "check-done" | "test-sound" | "cancel" | "accept" | "decline" | "mute" | "hang-up" | "call-again" | "dismiss";
+export type Press = "sign-in" | "cancel-sign-in" | "call" | "check" | "check-done" | "test-sound" | "cancel" | "accept" | "decline" | "mute" | "hang-up" | "call-again" | "dismiss" | "search" | "stop-searching" | "next-person" | "find-next" | "back" | "leave" | "enter-room" | "turn-back" | "text";
 
 export type ProcessingChoice = { echo_cancellation: boolean, noise_suppression: boolean, gain_control: boolean, };
 
+export type Queue = { place: Sentence, since: number, };
+
 export type Reason = { because: Because, text: Sentence, };
 
-export type Screen = { "name": "sign-in" } & SignIn | { "name": "home" } & Home | { "name": "check" } & Check | { "name": "calling" } & Calling | { "name": "incoming" } & Incoming | { "name": "connecting" } & Connecting | { "name": "in-call" } & Talk | { "name": "reconnecting" } & Talk | { "name": "elsewhere" } & Elsewhere | { "name": "ended" } & Ended;
+export type Room = { topic: string, elapsed_s: number, 
+/**
+ * Instead of other members.
+ */
+empty: Sentence | null, 
+/**
+ * This person first, then the others in the order in which they came.
+ */
+members: Array<Member>, mute_line: Sentence | null, 
+/**
+ * Who may enter, where that is worth saying.
+ */
+door: Sentence | null, 
+/**
+ * Hosts only: the room can be locked (`false`) or unlocked (`true`).
+ */
+locked: boolean | null, };
 
-export type Sentence = { "id": "signing_in", } | { "id": "link_not_a_link", } | { "id": "link_not_bellwire", } | { "id": "link_incomplete", } | { "id": "link_bad_server", } | { "id": "link_waits", } | { "id": "server_address_bad", } | { "id": "no_people", } | { "id": "token_expired", } | { "id": "token_not_yet_valid", } | { "id": "token_refused", } | { "id": "replaced", } | { "id": "version_unsupported", } | { "id": "role_client", } | { "id": "role_provider", } | { "id": "server_unreachable", retry_s: number | null, } | { "id": "server_certificate", retry_s: number | null, } | { "id": "server_not_bellwire", retry_s: number | null, } | { "id": "server_silent", retry_s: number | null, } | { "id": "server_busy", retry_s: number | null, } | { "id": "server_refused", retry_s: number | null, } | { "id": "server_lost_in_call", } | { "id": "server_lost_before_call", } | { "id": "refused_too_early", } | { "id": "refused_too_late", } | { "id": "refused_booking_cancelled", } | { "id": "refused_not_found", } | { "id": "refused_in_another_call", } | { "id": "refused_on_another_device", } | { "id": "refused_rate_limited", retry_s: number | null, } | { "id": "refused_unavailable", } | { "id": "refused_out_of_date", } | { "id": "refused_fault", } | { "id": "no_bookings", } | { "id": "window_opens_in", seconds: number, } | { "id": "window_opens_at", at: number, } | { "id": "window_open_until", at: number, } | { "id": "window_over", name: string, } | { "id": "booking_cancelled", name: string, } | { "id": "booking_done", } | { "id": "booking_missed_by_you", } | { "id": "booking_missed_by_peer", name: string, } | { "id": "peer_here", name: string, } | { "id": "peer_in_another_call", name: string, } | { "id": "peer_away_since", name: string, at: number, } | { "id": "peer_away", name: string, } | { "id": "check_listening", } | { "id": "check_heard", } | { "id": "check_silent", } | { "id": "check_no_microphone", } | { "id": "check_permission", } | { "id": "check_in_use", } | { "id": "check_fault", why: string, } | { "id": "speaker_try", } | { "id": "speaker_playing", } | { "id": "speaker_none", } | { "id": "speaker_in_use", } | { "id": "speaker_fault", why: string, } | { "id": "calling_peer", name: string, } | { "id": "peer_rings", name: string, } | { "id": "call_from", name: string, } | { "id": "call_connecting", name: string, } | { "id": "in_call_with", name: string, } | { "id": "reason_in_two_minutes", } | { "id": "reason_wrong_time", } | { "id": "reason_unwell", } | { "id": "remaining_time", seconds: number, } | { "id": "over_time", seconds: number, } | { "id": "you_are_muted", } | { "id": "you_talk_while_held", } | { "id": "peer_muted", name: string, } | { "id": "both_muted", name: string, } | { "id": "sound_lost", name: string, } | { "id": "quality_excellent", } | { "id": "quality_good", } | { "id": "quality_fair", } | { "id": "quality_poor", } | { "id": "trouble_loss_in", name: string, } | { "id": "trouble_loss_out", name: string, } | { "id": "trouble_delay", } | { "id": "trouble_jitter", name: string, } | { "id": "close_ends_call", } | { "id": "figure_round_trip", } | { "id": "figure_loss_in", } | { "id": "figure_loss_out", } | { "id": "figure_jitter_in", } | { "id": "figure_jitter_out", } | { "id": "figure_concealed", } | { "id": "figure_buffer", } | { "id": "figure_bitrate_in", } | { "id": "figure_bitrate_out", } | { "id": "figure_mos", } | { "id": "figure_path", } | { "id": "ended_by_you", } | { "id": "ended_by_peer", name: string, } | { "id": "ended_hung_up", } | { "id": "ended_cancelled_by_you", } | { "id": "ended_cancelled_by_peer", name: string, } | { "id": "ended_declined_by_you", } | { "id": "ended_declined", name: string, } | { "id": "ended_declined_in_two_minutes", name: string, } | { "id": "ended_declined_wrong_time", name: string, } | { "id": "ended_declined_unwell", name: string, } | { "id": "ended_no_answer", name: string, } | { "id": "ended_missed", name: string, } | { "id": "ended_busy", name: string, } | { "id": "ended_while_you_were_busy", name: string, } | { "id": "ended_media_failed", } | { "id": "ended_media_lost", } | { "id": "ended_booking_cancelled", } | { "id": "call_quality_good", } | { "id": "call_quality_fair", } | { "id": "call_quality_poor", } | { "id": "answered_elsewhere", name: string, } | { "id": "past_called_you", } | { "id": "past_you_called", } | { "id": "past_missed", } | { "id": "past_no_answer", } | { "id": "past_declined_by_you", } | { "id": "past_declined_by_peer", } | { "id": "past_cancelled", } | { "id": "past_busy", } | { "id": "past_failed", } | { "id": "microphone_missing", } | { "id": "microphone_unplugged", } | { "id": "microphone_permission", } | { "id": "microphone_in_use", } | { "id": "microphone_silent", } | { "id": "microphone_fault", why: string, } | { "id": "file_fault", why: string, } | { "id": "microphone_fallback", device: string, } | { "id": "speaker_missing", } | { "id": "speaker_busy", } | { "id": "speaker_broken", why: string, } | { "id": "speaker_fallback", device: string, } | { "id": "devices_unknown", } | { "id": "device_default", } | { "id": "device_named", device: string, } | { "id": "device_file", } | { "id": "do_sign_in", } | { "id": "do_stop_signing_in", } | { "id": "do_call", name: string, } | { "id": "do_check", } | { "id": "do_check_done", } | { "id": "do_test_sound", } | { "id": "do_cancel", } | { "id": "do_accept", } | { "id": "do_decline", } | { "id": "do_mute", } | { "id": "do_hang_up", } | { "id": "do_call_again", } | { "id": "do_dismiss", };
+export type RoomOver = { topic: string, reason: Sentence, 
+/**
+ * Why, as the server says it.
+ */
+code: string, };
+
+export type Screen = { "name": "sign-in" } & SignIn | { "name": "home" } & Home | { "name": "check" } & Check | { "name": "calling" } & Calling | { "name": "incoming" } & Incoming | { "name": "connecting" } & Connecting | { "name": "in-call" } & Talk | { "name": "reconnecting" } & Talk | { "name": "elsewhere" } & Elsewhere | { "name": "ended" } & Ended | { "name": "queue" } & Queue | { "name": "match" } & Conversation | { "name": "match-over" } & Parted | { "name": "door" } & Door | { "name": "room" } & Room | { "name": "room-over" } & RoomOver;
+
+export type Sentence = { "id": "signing_in", } | { "id": "link_not_a_link", } | { "id": "link_not_bellwire", } | { "id": "link_incomplete", } | { "id": "link_bad_server", } | { "id": "link_waits", } | { "id": "server_address_bad", } | { "id": "no_people", } | { "id": "token_expired", } | { "id": "token_not_yet_valid", } | { "id": "token_refused", } | { "id": "replaced", } | { "id": "version_unsupported", } | { "id": "role_client", } | { "id": "role_provider", } | { "id": "server_unreachable", retry_s: number | null, } | { "id": "server_certificate", retry_s: number | null, } | { "id": "server_not_bellwire", retry_s: number | null, } | { "id": "server_silent", retry_s: number | null, } | { "id": "server_busy", retry_s: number | null, } | { "id": "server_refused", retry_s: number | null, } | { "id": "server_lost_in_call", } | { "id": "server_lost_before_call", } | { "id": "server_lost_in_room", } | { "id": "refused_too_early", } | { "id": "refused_too_late", } | { "id": "refused_booking_cancelled", } | { "id": "refused_not_found", } | { "id": "refused_in_another_call", } | { "id": "refused_on_another_device", } | { "id": "refused_rate_limited", retry_s: number | null, } | { "id": "refused_room_full", } | { "id": "refused_in_room", } | { "id": "refused_already_searching", } | { "id": "refused_too_long", } | { "id": "refused_unavailable", } | { "id": "refused_out_of_date", } | { "id": "refused_fault", } | { "id": "no_bookings", } | { "id": "window_opens_in", seconds: number, } | { "id": "window_opens_at", at: number, } | { "id": "window_open_until", at: number, } | { "id": "window_over", name: string, } | { "id": "booking_cancelled", name: string, } | { "id": "booking_done", } | { "id": "booking_missed_by_you", } | { "id": "booking_missed_by_peer", name: string, } | { "id": "peer_here", name: string, } | { "id": "peer_in_another_call", name: string, } | { "id": "peer_away_since", name: string, at: number, } | { "id": "peer_away", name: string, } | { "id": "check_listening", } | { "id": "check_heard", } | { "id": "check_silent", } | { "id": "check_no_microphone", } | { "id": "check_permission", } | { "id": "check_in_use", } | { "id": "check_fault", why: string, } | { "id": "speaker_try", } | { "id": "speaker_playing", } | { "id": "speaker_none", } | { "id": "speaker_in_use", } | { "id": "speaker_fault", why: string, } | { "id": "calling_peer", name: string, } | { "id": "peer_rings", name: string, } | { "id": "call_from", name: string, } | { "id": "call_connecting", name: string, } | { "id": "in_call_with", name: string, } | { "id": "reason_in_two_minutes", } | { "id": "reason_wrong_time", } | { "id": "reason_unwell", } | { "id": "remaining_time", seconds: number, } | { "id": "over_time", seconds: number, } | { "id": "you_are_muted", } | { "id": "you_talk_while_held", } | { "id": "peer_muted", name: string, } | { "id": "both_muted", name: string, } | { "id": "sound_lost", name: string, } | { "id": "quality_excellent", } | { "id": "quality_good", } | { "id": "quality_fair", } | { "id": "quality_poor", } | { "id": "trouble_loss_in", name: string, } | { "id": "trouble_loss_out", name: string, } | { "id": "trouble_delay", } | { "id": "trouble_jitter", name: string, } | { "id": "close_ends_call", } | { "id": "close_leaves_room", } | { "id": "queue_place", place: number, } | { "id": "matched", name: string, } | { "id": "talk_with", name: string, } | { "id": "parted_by_you", name: string, } | { "id": "parted_left", name: string, } | { "id": "parted_skipped", name: string, } | { "id": "parted_lost", name: string, } | { "id": "parted_blocked", name: string, } | { "id": "parted_replaced", } | { "id": "parted_closed", name: string, } | { "id": "block_open", name: string, } | { "id": "block_what", name: string, } | { "id": "do_block", name: string, } | { "id": "complaint_abusive", } | { "id": "complaint_unsafe", } | { "id": "complaint_spam", } | { "id": "complaint_other", } | { "id": "reported", } | { "id": "entering_room", } | { "id": "room_refused", } | { "id": "room_full", } | { "id": "in_room", topic: string, } | { "id": "room_empty", } | { "id": "room_locked", } | { "id": "room_unlocked", } | { "id": "member_you", } | { "id": "member_host", } | { "id": "member_muted", } | { "id": "member_connecting", } | { "id": "member_not_heard", } | { "id": "member_away", } | { "id": "member_came", name: string, } | { "id": "member_went", name: string, } | { "id": "remove_open", name: string, } | { "id": "remove_what", name: string, } | { "id": "do_remove", name: string, } | { "id": "room_over_left", } | { "id": "room_over_removed", } | { "id": "room_over_lost", } | { "id": "room_over_replaced", } | { "id": "room_over_closed", } | { "id": "accept_leaves_room", } | { "id": "text_by_you", } | { "id": "text_by", name: string, } | { "id": "text_delivered", } | { "id": "text_undelivered", } | { "id": "text_empty", } | { "id": "text_connecting", } | { "id": "text_no_channel", name: string, } | { "id": "text_nobody_here", } | { "id": "text_unread", name: string, others: number, } | { "id": "text_came", name: string, } | { "id": "keep_neither", name: string, } | { "id": "keep_yours", name: string, } | { "id": "keep_theirs", name: string, } | { "id": "keep_both", } | { "id": "figure_round_trip", } | { "id": "figure_loss_in", } | { "id": "figure_loss_out", } | { "id": "figure_jitter_in", } | { "id": "figure_jitter_out", } | { "id": "figure_concealed", } | { "id": "figure_buffer", } | { "id": "figure_bitrate_in", } | { "id": "figure_bitrate_out", } | { "id": "figure_mos", } | { "id": "figure_path", } | { "id": "ended_by_you", } | { "id": "ended_by_peer", name: string, } | { "id": "ended_hung_up", } | { "id": "ended_cancelled_by_you", } | { "id": "ended_cancelled_by_peer", name: string, } | { "id": "ended_declined_by_you", } | { "id": "ended_declined", name: string, } | { "id": "ended_declined_in_two_minutes", name: string, } | { "id": "ended_declined_wrong_time", name: string, } | { "id": "ended_declined_unwell", name: string, } | { "id": "ended_no_answer", name: string, } | { "id": "ended_missed", name: string, } | { "id": "ended_busy", name: string, } | { "id": "ended_while_you_were_busy", name: string, } | { "id": "ended_media_failed", } | { "id": "ended_media_lost", } | { "id": "ended_booking_cancelled", } | { "id": "call_quality_good", } | { "id": "call_quality_fair", } | { "id": "call_quality_poor", } | { "id": "answered_elsewhere", name: string, } | { "id": "past_called_you", } | { "id": "past_you_called", } | { "id": "past_missed", } | { "id": "past_no_answer", } | { "id": "past_declined_by_you", } | { "id": "past_declined_by_peer", } | { "id": "past_cancelled", } | { "id": "past_busy", } | { "id": "past_failed", } | { "id": "microphone_missing", } | { "id": "microphone_unplugged", } | { "id": "microphone_permission", } | { "id": "microphone_in_use", } | { "id": "microphone_silent", } | { "id": "microphone_fault", why: string, } | { "id": "file_fault", why: string, } | { "id": "microphone_fallback", device: string, } | { "id": "speaker_missing", } | { "id": "speaker_busy", } | { "id": "speaker_broken", why: string, } | { "id": "speaker_fallback", device: string, } | { "id": "devices_unknown", } | { "id": "device_default", } | { "id": "device_named", device: string, } | { "id": "device_file", } | { "id": "do_sign_in", } | { "id": "do_stop_signing_in", } | { "id": "do_call", name: string, } | { "id": "do_check", } | { "id": "do_check_done", } | { "id": "do_test_sound", } | { "id": "do_cancel", } | { "id": "do_accept", } | { "id": "do_decline", } | { "id": "do_mute", } | { "id": "do_hang_up", } | { "id": "do_call_again", } | { "id": "do_dismiss", } | { "id": "do_search", } | { "id": "do_stop_searching", } | { "id": "do_next_person", } | { "id": "do_find_next", } | { "id": "do_back", } | { "id": "do_leave", } | { "id": "do_enter_again", } | { "id": "do_try_again", } | { "id": "do_text", unread: number, };
 
 export type SignIn = { 
 /**
@@ -134,6 +218,34 @@ lost_s: number | null, lost: Sentence | null, quality: Sentence | null, mood: Mo
  */
 trouble: Sentence | null, figures: Array<Figure>, };
 
+export type TextLine = { 
+/**
+ * Grows with each line; those that were forgotten keep theirs.
+ */
+number: number, own: boolean, who: Sentence, text: string, 
+/**
+ * Of one's own lines: whether it has been delivered.
+ */
+state: Sentence | null, };
+
+export type TextPanel = { open: boolean, lines: Array<TextLine>, 
+/**
+ * Instead of lines.
+ */
+empty: Sentence | null, can_write: boolean, 
+/**
+ * Who cannot read, or why nothing can be written.
+ */
+problem: Sentence | null, 
+/**
+ * Characters of one line.
+ */
+longest: number, 
+/**
+ * In a call: whether its record keeps the text.
+ */
+keep: KeepText | null, };
+
 export type View = { screen: Screen, 
 /**
  * Read out by a screen reader when it changes.
@@ -154,7 +266,11 @@ you: You | null,
 /**
  * Devices and processing, where they can be chosen.
  */
-sound: Sound | null, };
+sound: Sound | null, 
+/**
+ * Text beside the voice, where there is any.
+ */
+text: TextPanel | null, };
 
 export type You = { name: string, 
 /**

@@ -2,8 +2,9 @@
 //! in the next view. Each is allowed by name in `permissions/`.
 
 use crate::controller::{Ask, Controls};
-use crate::view_model::{Because, Pick, ProcessingChoice};
-use bellwire_client::BookingId;
+use crate::view_model::{Because, Complaint, Pick, ProcessingChoice};
+use bellwire_client::signaling::limits::CHAT_TEXT;
+use bellwire_client::{BookingId, Handle};
 use tauri::State;
 
 type Controller<'a> = State<'a, Controls>;
@@ -108,4 +109,69 @@ pub async fn more_history(controller: Controller<'_>) -> Sent {
 #[tauri::command]
 pub async fn open_microphone_settings(controller: Controller<'_>) -> Sent {
     send(controller, Ask::OpenMicrophoneSettings).await
+}
+
+#[tauri::command]
+pub async fn search(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::Search).await
+}
+
+#[tauri::command]
+pub async fn stop_searching(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::StopSearching).await
+}
+
+#[tauri::command]
+pub async fn next_person(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::NextPerson).await
+}
+
+#[tauri::command]
+pub async fn block(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::Block).await
+}
+
+#[tauri::command]
+pub async fn report(controller: Controller<'_>, complaint: Complaint) -> Sent {
+    send(controller, Ask::Report(complaint)).await
+}
+
+#[tauri::command]
+pub async fn enter_room(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::EnterRoom).await
+}
+
+#[tauri::command]
+pub async fn leave(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::Leave).await
+}
+
+#[tauri::command]
+pub async fn lock_room(controller: Controller<'_>, locked: bool) -> Sent {
+    send(controller, Ask::LockRoom(locked)).await
+}
+
+#[tauri::command]
+pub async fn remove_member(controller: Controller<'_>, member: String) -> Sent {
+    let member = Handle::new(member).map_err(|_| "this is nobody's handle")?;
+    send(controller, Ask::RemoveMember(member)).await
+}
+
+#[tauri::command]
+pub async fn open_text(controller: Controller<'_>, open: bool) -> Sent {
+    send(controller, Ask::OpenText(open)).await
+}
+
+#[tauri::command]
+pub async fn say(controller: Controller<'_>, text: String) -> Sent {
+    let text = text.trim();
+    if text.is_empty() || text.len() > CHAT_TEXT {
+        return Err("this is no line of text");
+    }
+    send(controller, Ask::Say(text.to_owned())).await
+}
+
+#[tauri::command]
+pub async fn keep_text(controller: Controller<'_>, keep: bool) -> Sent {
+    send(controller, Ask::KeepText(keep)).await
 }

@@ -2,17 +2,18 @@
 //! [`Ask`]; it tells the windows what to show. Nothing else in the shell keeps state.
 
 use crate::arguments::Arguments;
-use crate::known::{Follow, Known, Now, server_fault};
+use crate::known::{Door, Follow, Known, Now, server_fault};
 use crate::platform;
+use crate::scope::is_whole_person;
 use crate::sentence::Sentence;
 use crate::settings::SettingsFile;
 use crate::show::show;
-use crate::view_model::{Because, Level, Pick, ProcessingChoice, Screen, View};
+use crate::view_model::{Because, Complaint, Level, Pick, ProcessingChoice, Screen, View};
 use crate::windows::Windows;
 use bellwire_client::media;
 use bellwire_client::{
-    BadLink, BookingId, CallId, Client, Config, DevPerson, DeviceChoice, JoinLink, LinkFault, Processing, Request,
-    Token, Update, Updates, Url, dev_people,
+    BadLink, BookingId, CallId, Client, Config, DevPerson, DeviceChoice, Handle, JoinLink, LinkFault, Processing,
+    Request, RoomId, Token, Update, Updates, Url, dev_people,
 };
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -52,6 +53,20 @@ pub enum Ask {
     SetProcessing(ProcessingChoice),
     MoreHistory,
     OpenMicrophoneSettings,
+    Search,
+    StopSearching,
+    NextPerson,
+    Block,
+    Report(Complaint),
+    /// Again, through the door of this sign-in.
+    EnterRoom,
+    /// Leaves the room or the match.
+    Leave,
+    LockRoom(bool),
+    RemoveMember(Handle),
+    OpenText(bool),
+    Say(String),
+    KeepText(bool),
     /// Another start of the app: come to the front.
     ComeForward,
     /// The ring window was closed by hand: the main window still shows the ring.
@@ -185,6 +200,18 @@ impl Controller {
             Ask::ToggleMute => self.toggle_mute(),
             Ask::Talk(held) => self.talk(held),
             Ask::Dismiss => self.request(Request::Dismiss),
+            Ask::Search => self.search(),
+            Ask::StopSearching => self.request(Request::StopSearching),
+            Ask::NextPerson => self.request(Request::Skip),
+            Ask::Block => self.block(),
+            Ask::Report(complaint) => self.report(complaint),
+            Ask::EnterRoom => self.enter_room(),
+            Ask::Leave => self.leave(),
+            Ask::LockRoom(locked) => self.request(Request::LockRoom(locked)),
+            Ask::RemoveMember(member) => self.request(Request::RemoveMember(member)),
+            Ask::OpenText(open) => self.known.text.open(open),
+            Ask::Say(text) => self.request(Request::Say(text)),
+            Ask::KeepText(keep) => self.request(Request::KeepChat(keep)),
             Ask::Check(on) => self.check(on),
             Ask::TestSound => {
                 self.known.sound_played = true;
@@ -237,20 +264,21 @@ impl Controller {
         }
         let devices_changed = matches!(update, Update::Device(_));
         let was_checking = self.known.checking;
-        let was_in_a_call = self.known.in_a_call();
+        let talked = self.known.talks();
         match self.known.take(update) {
             Follow::Nothing => {}
             Follow::FetchHistory => self.request(Request::History { before: None }),
+            Follow::EnterRoom => self.enter_room(),
             Follow::LetGo => self.let_go().await,
         }
         if was_checking && !self.known.checking {
             self.request(Request::Check(false));
         }
-        let in_a_call = self.known.in_a_call();
-        if (in_a_call && !was_in_a_call) || devices_changed {
+        let talks = self.known.talks();
+        if (talks && !talked) || devices_changed {
             self.request(Request::ListDevices);
         }
-        if was_in_a_call && !in_a_call {
+        if talked && !talks {
             self.close_warned = false;
         }
     }
@@ -288,7 +316,7 @@ impl Controller {
 
     async fn open_link(&mut self, link: &str) {
         self.windows.come_forward();
-        if self.known.in_a_call() {
+        if self.known.talks() {
             self.known.remark = Some(Sentence::LinkWaits {});
         } else {
             self.sign_in(link).await;
@@ -297,7 +325,7 @@ impl Controller {
 
     async fn sign_in(&mut self, link: &str) {
         match JoinLink::parse(link) {
-            Ok(JoinLink { server, token }) => self.start(server, token).await,
+            Ok(JoinLink { server, token, room }) => self.start(server, token, room).await,
             // Whoever is signed in stays so.
             Err(bad) if self.known.client => self.known.remark = Some(bad_link(bad)),
             Err(bad) => self.known.problem = Some(bad_link(bad)),
@@ -307,13 +335,15 @@ impl Controller {
     async fn sign_in_as(&mut self, at: usize) {
         let person = self.known.people.get(at).map(|person| person.token.clone());
         if let (Some(token), Some(server)) = (person, self.dev_server.clone()) {
-            self.start(server, token).await;
+            self.start(server, token, None).await;
         }
     }
 
-    async fn start(&mut self, server: Url, token: Token) {
+    async fn start(&mut self, server: Url, token: Token, room: Option<RoomId>) {
         self.let_go().await;
         self.known.signing_in();
+        self.known.whole_person = is_whole_person(&token);
+        self.known.door = room.map(Door::to);
         let device = self.settings.get().device.clone();
         let config = Config { server, token, device, media: self.media.clone(), tones: true };
         self.running = Some(Client::start(config));
@@ -359,21 +389,18 @@ impl Controller {
         }
     }
 
-    // in a call
+    // in a call or a room
 
     fn toggle_mute(&mut self) {
-        let call = self.known.snapshot.as_ref().and_then(|snapshot| snapshot.call.as_ref());
-        if let Some(call) = call {
-            let muted = !call.muted;
+        if let Some(muted) = self.known.muted() {
             self.known.talking = false;
-            self.request(Request::Mute(muted));
+            self.request(Request::Mute(!muted));
         }
     }
 
     /// Holding Space while muted speaks; letting it go is muted again.
     fn talk(&mut self, held: bool) {
-        let call = self.known.snapshot.as_ref().and_then(|snapshot| snapshot.call.as_ref());
-        let muted = call.is_some_and(|call| call.muted);
+        let muted = self.known.muted() == Some(true);
         if held && muted && !self.known.talking {
             self.known.talking = true;
             self.request(Request::Mute(false));
@@ -383,8 +410,45 @@ impl Controller {
         }
     }
 
+    /// What is over is put away first.
+    fn search(&mut self) {
+        if self.known.snapshot.as_ref().is_some_and(|snapshot| snapshot.room.is_some()) {
+            self.request(Request::Dismiss);
+        }
+        self.request(Request::Search);
+    }
+
+    fn enter_room(&mut self) {
+        if let Some(door) = &mut self.known.door {
+            door.refused = None;
+            let room = door.room.clone();
+            self.request(Request::EnterRoom(room));
+        }
+    }
+
+    fn leave(&self) {
+        let matched = self.known.live_room().is_none_or(|room| room.matched);
+        self.request(if matched { Request::StopSearching } else { Request::LeaveRoom });
+    }
+
+    fn block(&mut self) {
+        if let Some(partner) = &mut self.known.partner {
+            partner.blocked = true;
+            let handle = partner.handle.clone();
+            self.request(Request::Block(handle));
+        }
+    }
+
+    fn report(&mut self, complaint: Complaint) {
+        if let Some(partner) = &mut self.known.partner {
+            partner.reported = true;
+            let handle = partner.handle.clone();
+            self.request(Request::Report(handle, complaint.into()));
+        }
+    }
+
     fn check(&mut self, on: bool) {
-        if on && !self.known.in_a_call() {
+        if on && !self.known.talks() {
             self.known.begin_check();
             self.request(Request::ListDevices);
         } else {
@@ -395,10 +459,11 @@ impl Controller {
 
     /// In a call the first wish to close the window is answered by saying what it would do.
     fn keeps_open(&mut self) -> bool {
-        let keeps = self.known.in_a_call() && !self.close_warned;
+        let keeps = self.known.talks() && !self.close_warned;
         if keeps {
             self.close_warned = true;
-            self.known.remark = Some(Sentence::CloseEndsCall {});
+            let in_a_call = self.known.in_a_call();
+            self.known.remark = Some(if in_a_call { Sentence::CloseEndsCall {} } else { Sentence::CloseLeavesRoom {} });
         }
         keeps
     }
@@ -424,7 +489,7 @@ fn bad_link(bad: BadLink) -> Sentence {
     match bad {
         BadLink::NotALink => Sentence::LinkNotALink {},
         BadLink::NotBellwire => Sentence::LinkNotBellwire {},
-        BadLink::NoServer | BadLink::NoToken | BadLink::BadToken => Sentence::LinkIncomplete {},
+        BadLink::NoServer | BadLink::NoToken | BadLink::BadToken | BadLink::NoRoom => Sentence::LinkIncomplete {},
         BadLink::BadServer => Sentence::LinkBadServer {},
     }
 }
@@ -436,6 +501,17 @@ impl From<Because> for bellwire_client::Because {
             Because::InTwoMinutes => Self::InTwoMinutes,
             Because::WrongTime => Self::WrongTime,
             Because::Unwell => Self::Unwell,
+        }
+    }
+}
+
+impl From<Complaint> for bellwire_client::Complaint {
+    fn from(complaint: Complaint) -> Self {
+        match complaint {
+            Complaint::Abusive => Self::Abusive,
+            Complaint::Unsafe => Self::Unsafe,
+            Complaint::Spam => Self::Spam,
+            Complaint::Other => Self::Other,
         }
     }
 }

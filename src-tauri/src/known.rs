@@ -1,12 +1,19 @@
 //! What the shell knows at one moment, and how each update of the client changes it. Pure: [`show`](crate::show::show)
 //! makes the view from it, the controller keeps it.
 
+mod refusals;
+mod text;
+
+pub use refusals::server_fault;
+pub use text::TextSeen;
+
 use crate::quality::Quality;
 use crate::sentence::Sentence;
 use bellwire_client::{
-    CallRecord, DevPerson, DeviceFault, DeviceInfo, DeviceState, EndReason, ErrorCode, Link, LinkFault, Snapshot,
-    State, Stats, Stop, Update,
+    CallRecord, ChatNow, CurrentCall, DevPerson, DeviceFault, DeviceInfo, DeviceState, EndReason, Handle, Link,
+    LinkFault, RoomId, RoomNow, SearchView, Side, Snapshot, State, Stats, Update,
 };
+use refusals::{Where, refused, stopped};
 use std::time::Instant;
 
 /// The moment for which a view is made.
@@ -48,6 +55,45 @@ pub struct Known {
     pub talking: bool,
     /// The system has a page for the microphone's permission.
     pub permission_page: bool,
+    /// The sign-in is good for all that this person may do: the queue for the next partner is offered.
+    pub whole_person: bool,
+    /// The room that the link of this sign-in leads to.
+    pub door: Option<Door>,
+    /// With whom the queue brought this person together last.
+    pub partner: Option<Partner>,
+    pub text: TextSeen,
+    /// Who came into the room or left it last; read out.
+    pub room_news: Option<RoomNews>,
+}
+
+/// A room that can be entered.
+#[derive(Clone, Debug)]
+pub struct Door {
+    pub room: RoomId,
+    /// Why it stays shut.
+    pub refused: Option<Sentence>,
+    /// This person was inside.
+    pub left: bool,
+}
+
+impl Door {
+    pub fn to(room: RoomId) -> Self {
+        Self { room, refused: None, left: false }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Partner {
+    pub handle: Handle,
+    pub name: String,
+    pub blocked: bool,
+    pub reported: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomNews {
+    Came(String),
+    Went(String),
 }
 
 /// Whether speech was heard since the check began.
@@ -79,6 +125,8 @@ pub enum Follow {
     Nothing,
     /// Ask for the newest page of the history.
     FetchHistory,
+    /// Ask to be let into the room behind the door.
+    EnterRoom,
     /// The client has ended: let it go.
     LetGo,
 }
@@ -94,9 +142,14 @@ impl Known {
                 Follow::Nothing
             }
             Update::Stats(stats) => self.take_stats(&stats),
-            Update::Flowing { generation: _ } => Follow::Nothing,
+            Update::MemberStats { .. } | Update::Flowing { generation: _ } => Follow::Nothing,
             Update::Refused { code, retry_after_ms } => {
-                self.remark = Some(refused(code, retry_after_ms));
+                let place = self.place();
+                let why = refused(code, retry_after_ms, place);
+                match (&mut self.door, place) {
+                    (Some(door), Where::Door) => door.refused = Some(why),
+                    (_, Where::Door | Where::Room | Where::Elsewhere) => self.remark = Some(why),
+                }
                 Follow::Nothing
             }
             Update::History(calls) => {
@@ -138,6 +191,30 @@ impl Known {
         self.snapshot.as_ref().and_then(|snapshot| snapshot.call.as_ref()).is_some_and(|call| is_live(&call.state))
     }
 
+    pub fn live_room(&self) -> Option<&RoomNow> {
+        self.snapshot.as_ref().and_then(live_room)
+    }
+
+    /// In a conversation of any kind, or about to be.
+    pub fn talks(&self) -> bool {
+        self.in_a_call() || self.live_room().is_some()
+    }
+
+    /// Whether this person's microphone is off in the call or the room.
+    pub fn muted(&self) -> Option<bool> {
+        let call = self.snapshot.as_ref().and_then(|snapshot| snapshot.call.as_ref());
+        let call = call.filter(|call| is_live(&call.state)).map(|call| call.muted);
+        call.or(self.live_room().map(|room| room.muted))
+    }
+
+    fn place(&self) -> Where {
+        match (&self.door, self.live_room()) {
+            (_, Some(_)) => Where::Room,
+            (Some(_), None) => Where::Door,
+            (None, None) => Where::Elsewhere,
+        }
+    }
+
     pub fn begin_check(&mut self) {
         self.checking = true;
         self.heard = Heard::default();
@@ -150,29 +227,80 @@ impl Known {
             Link::Up => self.lost = None,
             Link::Down { why, .. } => self.lost = Some(*why),
         }
-        let before = self.snapshot.as_ref();
+        let before = self.snapshot.take();
+        let before = before.as_ref();
         let signed_in = before.is_none_or(|before| before.you.is_none()) && snapshot.you.is_some();
         let call = snapshot.call.as_ref();
         let call_before = before.and_then(|before| before.call.as_ref());
         let live = call.is_some_and(|call| is_live(&call.state));
         let was_live = call_before.is_some_and(|call| is_live(&call.state));
-        if live && !was_live {
-            self.quality = Quality::default();
-            self.microphone_was_open = false;
-            self.checking = false;
-            self.remark = None;
+        let talk_before = before.and_then(talk);
+        if let Some(now) = talk(&snapshot) {
+            let before = talk_before.filter(|before| before.is(&now));
+            if before.is_none() {
+                self.begin_talk();
+            }
+            self.text.take(before.as_ref().map_or(&[], Talk::chat), now.chat());
         }
         if was_live && !live {
             self.talking = false;
             self.remark = None;
         }
-        if live && matches!(snapshot.input, DeviceState::Open { .. }) {
-            self.microphone_was_open = true;
-        }
         let gone = call_before.is_some() && call.is_none();
         let ended = was_live && !live;
+        self.take_room(before, &snapshot);
+        self.take_partner(&snapshot);
+        if (live || live_room(&snapshot).is_some()) && matches!(snapshot.input, DeviceState::Open { .. }) {
+            self.microphone_was_open = true;
+        }
         self.snapshot = Some(snapshot);
-        if signed_in || gone || ended { Follow::FetchHistory } else { Follow::Nothing }
+        match (signed_in, &self.door) {
+            (true, Some(_)) => Follow::EnterRoom,
+            (true, None) => Follow::FetchHistory,
+            (false, _) if gone || ended => Follow::FetchHistory,
+            (false, _) => Follow::Nothing,
+        }
+    }
+
+    fn begin_talk(&mut self) {
+        self.quality = Quality::default();
+        self.microphone_was_open = false;
+        self.checking = false;
+        self.remark = None;
+        self.talking = false;
+        self.text = TextSeen::default();
+    }
+
+    fn take_room(&mut self, before: Option<&Snapshot>, now: &Snapshot) {
+        match (before.and_then(live_room), live_room(now)) {
+            (Some(before), Some(now)) if before.room == now.room => {
+                let came = now.members.iter().find(|member| before.members.iter().all(|b| b.member != member.member));
+                let went = before.members.iter().find(|member| now.members.iter().all(|n| n.member != member.member));
+                let news = came.map(|member| RoomNews::Came(member.name.clone()));
+                let news = news.or(went.map(|member| RoomNews::Went(member.name.clone())));
+                self.room_news = news.or(self.room_news.take());
+            }
+            (_, Some(_)) => {
+                self.room_news = None;
+                if let Some(door) = &mut self.door {
+                    *door = Door { left: true, ..Door::to(door.room.clone()) };
+                }
+            }
+            (Some(_), None) => (self.talking, self.remark) = (false, None),
+            (None, None) => {}
+        }
+    }
+
+    /// Who the other one is, remembered beyond the conversation: they can still be blocked and reported then.
+    fn take_partner(&mut self, now: &Snapshot) {
+        let (handle, name) = match &now.search {
+            SearchView::Matched { partner, name, .. } => (partner, name),
+            SearchView::Idle {} | SearchView::Waiting { .. } => return,
+        };
+        if self.partner.as_ref().is_none_or(|known| known.handle != *handle) {
+            let (handle, name) = (handle.clone(), name.clone());
+            self.partner = Some(Partner { handle, name, blocked: false, reported: false });
+        }
     }
 
     fn take_stats(&mut self, stats: &Stats) -> Follow {
@@ -193,8 +321,9 @@ impl Known {
             self.more_history = full;
         }
         for call in calls {
-            if !self.history.iter().any(|known| known.call == call.call) {
-                self.history.push(call);
+            match self.history.iter_mut().find(|known| known.call == call.call) {
+                Some(known) => *known = call,
+                None => self.history.push(call),
             }
         }
         self.history.sort_by(|a, b| b.ended_at.cmp(&a.ended_at).then_with(|| a.call.cmp(&b.call)));
@@ -209,6 +338,45 @@ pub fn is_live(state: &State) -> bool {
     }
 }
 
+/// The room that this person is in.
+pub fn live_room(snapshot: &Snapshot) -> Option<&RoomNow> {
+    snapshot.room.as_ref().filter(|room| room.over.is_none())
+}
+
+/// What this person talks in: one call or one room.
+#[derive(Clone, Copy, Debug)]
+enum Talk<'a> {
+    Call(&'a CurrentCall),
+    Room(&'a RoomNow),
+}
+
+/// The call or the room that goes on. One that rings is none yet while there is a room.
+fn talk(snapshot: &Snapshot) -> Option<Talk<'_>> {
+    let call = snapshot.call.as_ref().filter(|call| is_live(&call.state));
+    match (call, live_room(snapshot)) {
+        (Some(call), Some(room)) if call.state == State::Ringing && call.you == Side::Callee => Some(Talk::Room(room)),
+        (Some(call), _) => Some(Talk::Call(call)),
+        (None, room) => room.map(Talk::Room),
+    }
+}
+
+impl Talk<'_> {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Call(this), Self::Call(other)) => this.booking == other.booking,
+            (Self::Room(this), Self::Room(other)) => this.room == other.room,
+            (Self::Call(_), Self::Room(_)) | (Self::Room(_), Self::Call(_)) => false,
+        }
+    }
+
+    fn chat(&self) -> &[ChatNow] {
+        match self {
+            Self::Call(call) => &call.chat,
+            Self::Room(room) => &room.chat,
+        }
+    }
+}
+
 /// Whether this reason means for the callee that a call was missed.
 pub fn is_missed(reason: EndReason) -> bool {
     match reason {
@@ -218,51 +386,6 @@ pub fn is_missed(reason: EndReason) -> bool {
         | EndReason::MediaFailed
         | EndReason::MediaLost
         | EndReason::BookingCancelled => false,
-    }
-}
-
-fn refused(code: ErrorCode, retry_after_ms: Option<u64>) -> Sentence {
-    match code {
-        ErrorCode::TooEarly => Sentence::RefusedTooEarly {},
-        ErrorCode::TooLate => Sentence::RefusedTooLate {},
-        ErrorCode::BookingCancelled => Sentence::RefusedBookingCancelled {},
-        ErrorCode::NotFound => Sentence::RefusedNotFound {},
-        ErrorCode::InAnotherCall => Sentence::RefusedInAnotherCall {},
-        ErrorCode::OnAnotherDevice => Sentence::RefusedOnAnotherDevice {},
-        ErrorCode::RateLimited => Sentence::RefusedRateLimited { retry_s: retry_after_ms.map(seconds_up) },
-        ErrorCode::Unavailable => Sentence::RefusedUnavailable {},
-        ErrorCode::WrongState | ErrorCode::StaleGeneration => Sentence::RefusedOutOfDate {},
-        ErrorCode::TokenExpired => Sentence::TokenExpired {},
-        ErrorCode::TokenNotYetValid => Sentence::TokenNotYetValid {},
-        ErrorCode::Unauthenticated => Sentence::TokenRefused {},
-        ErrorCode::Replaced => Sentence::Replaced {},
-        ErrorCode::UnsupportedVersion => Sentence::VersionUnsupported {},
-        ErrorCode::BadFrame | ErrorCode::TooLarge | ErrorCode::HelloExpected | ErrorCode::Internal => {
-            Sentence::RefusedFault {}
-        }
-    }
-}
-
-fn stopped(stop: Stop) -> Sentence {
-    match stop {
-        Stop::TokenRefused { code: ErrorCode::TokenExpired } => Sentence::TokenExpired {},
-        Stop::TokenRefused { code: ErrorCode::TokenNotYetValid } => Sentence::TokenNotYetValid {},
-        Stop::TokenRefused { code: _ } => Sentence::TokenRefused {},
-        Stop::Replaced => Sentence::Replaced {},
-        Stop::VersionUnsupported => Sentence::VersionUnsupported {},
-        Stop::BadAddress => Sentence::LinkBadServer {},
-    }
-}
-
-pub fn server_fault(why: LinkFault, retry_s: Option<u32>) -> Sentence {
-    match why {
-        LinkFault::Unreachable => Sentence::ServerUnreachable { retry_s },
-        LinkFault::Tls => Sentence::ServerCertificate { retry_s },
-        LinkFault::NotBellwire => Sentence::ServerNotBellwire { retry_s },
-        LinkFault::BadAddress => Sentence::ServerAddressBad {},
-        LinkFault::Closed | LinkFault::Silent | LinkFault::Gap => Sentence::ServerSilent { retry_s },
-        LinkFault::ServerBusy => Sentence::ServerBusy { retry_s },
-        LinkFault::Refused(_) => Sentence::ServerRefused { retry_s },
     }
 }
 

@@ -15,6 +15,7 @@ mod generated;
 mod known;
 mod platform;
 mod quality;
+mod scope;
 mod sentence;
 mod settings;
 mod show;
@@ -73,6 +74,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             commands::set_processing,
             commands::more_history,
             commands::open_microphone_settings,
+            commands::search,
+            commands::stop_searching,
+            commands::next_person,
+            commands::block,
+            commands::report,
+            commands::enter_room,
+            commands::leave,
+            commands::lock_room,
+            commands::remove_member,
+            commands::open_text,
+            commands::say,
+            commands::keep_text,
         ])
         .setup(move |app| {
             let controller = prepare(app.handle(), &controls, asks, &arguments)?;

@@ -47,6 +47,7 @@ pub enum Sentence {
     ServerLostInCall {},
     /// In a call that has no sound of its own yet.
     ServerLostBeforeCall {},
+    ServerLostInRoom {},
 
     // what was refused
     RefusedTooEarly {},
@@ -58,6 +59,10 @@ pub enum Sentence {
     RefusedRateLimited {
         retry_s: Option<u32>,
     },
+    RefusedRoomFull {},
+    RefusedInRoom {},
+    RefusedAlreadySearching {},
+    RefusedTooLong {},
     RefusedUnavailable {},
     RefusedOutOfDate {},
     RefusedFault {},
@@ -170,6 +175,120 @@ pub enum Sentence {
         name: String,
     },
     CloseEndsCall {},
+    CloseLeavesRoom {},
+
+    // the queue for the next partner
+    QueuePlace {
+        place: u32,
+    },
+    Matched {
+        name: String,
+    },
+    TalkWith {
+        name: String,
+    },
+    PartedByYou {
+        name: String,
+    },
+    PartedLeft {
+        name: String,
+    },
+    PartedSkipped {
+        name: String,
+    },
+    PartedLost {
+        name: String,
+    },
+    PartedBlocked {
+        name: String,
+    },
+    PartedReplaced {},
+    PartedClosed {
+        name: String,
+    },
+    BlockOpen {
+        name: String,
+    },
+    BlockWhat {
+        name: String,
+    },
+    DoBlock {
+        name: String,
+    },
+    ComplaintAbusive {},
+    ComplaintUnsafe {},
+    ComplaintSpam {},
+    ComplaintOther {},
+    Reported {},
+
+    // rooms
+    EnteringRoom {},
+    RoomRefused {},
+    RoomFull {},
+    InRoom {
+        topic: String,
+    },
+    RoomEmpty {},
+    RoomLocked {},
+    RoomUnlocked {},
+    MemberYou {},
+    MemberHost {},
+    MemberMuted {},
+    MemberConnecting {},
+    MemberNotHeard {},
+    MemberAway {},
+    MemberCame {
+        name: String,
+    },
+    MemberWent {
+        name: String,
+    },
+    RemoveOpen {
+        name: String,
+    },
+    RemoveWhat {
+        name: String,
+    },
+    DoRemove {
+        name: String,
+    },
+    RoomOverLeft {},
+    RoomOverRemoved {},
+    RoomOverLost {},
+    RoomOverReplaced {},
+    RoomOverClosed {},
+    AcceptLeavesRoom {},
+
+    // text beside the voice
+    TextByYou {},
+    TextBy {
+        name: String,
+    },
+    TextDelivered {},
+    TextUndelivered {},
+    TextEmpty {},
+    TextConnecting {},
+    TextNoChannel {
+        name: String,
+    },
+    TextNobodyHere {},
+    TextUnread {
+        name: String,
+        others: u32,
+    },
+    TextCame {
+        name: String,
+    },
+    KeepNeither {
+        name: String,
+    },
+    KeepYours {
+        name: String,
+    },
+    KeepTheirs {
+        name: String,
+    },
+    KeepBoth {},
 
     // figures
     FigureRoundTrip {},
@@ -286,4 +405,15 @@ pub enum Sentence {
     DoHangUp {},
     DoCallAgain {},
     DoDismiss {},
+    DoSearch {},
+    DoStopSearching {},
+    DoNextPerson {},
+    DoFindNext {},
+    DoBack {},
+    DoLeave {},
+    DoEnterAgain {},
+    DoTryAgain {},
+    DoText {
+        unread: u32,
+    },
 }

@@ -7,6 +7,10 @@
 //! Words are left out: a [`Sentence`](crate::sentence::Sentence) is an id with what it speaks of, and `ui/messages.en.js`
 //! holds its words. Moments are milliseconds since 1970 (UTC), shown in the local time zone by the page.
 
+mod rooms;
+
+pub use rooms::*;
+
 use crate::sentence::Sentence;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -24,6 +28,8 @@ pub struct View {
     pub you: Option<You>,
     /// Devices and processing, where they can be chosen.
     pub sound: Option<Sound>,
+    /// Text beside the voice, where there is any.
+    pub text: Option<TextPanel>,
 }
 
 /// Its name is also `document.body.dataset.screen`.
@@ -43,6 +49,15 @@ pub enum Screen {
     /// Another device of this person has the call.
     Elsewhere(Elsewhere),
     Ended(Ended),
+    /// In the queue for the next partner.
+    Queue(Queue),
+    /// In a conversation that the queue made.
+    Match(Conversation),
+    MatchOver(Parted),
+    /// A link led to a room; this person is not in it.
+    Door(Door),
+    Room(Room),
+    RoomOver(RoomOver),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, TS)]
@@ -120,6 +135,8 @@ pub struct Past {
     pub what: Sentence,
     pub missed: bool,
     pub duration_s: Option<u32>,
+    /// The text that both wanted kept.
+    pub text: Vec<TextLine>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
@@ -144,6 +161,8 @@ pub struct Incoming {
     pub starts_at: Option<u64>,
     /// Why one may decline, beside "not now".
     pub reasons: Vec<Reason>,
+    /// What accepting ends.
+    pub leaves: Option<Sentence>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
@@ -259,6 +278,15 @@ pub enum Press {
     HangUp,
     CallAgain,
     Dismiss,
+    Search,
+    StopSearching,
+    NextPerson,
+    FindNext,
+    Back,
+    Leave,
+    EnterRoom,
+    TurnBack,
+    Text,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, TS)]

@@ -17,7 +17,7 @@ impl Shown<'_> {
         match (&call.state, call.you) {
             (State::Inviting, _) => calling(peer, topic, Sentence::CallingPeer { name }),
             (State::Ringing, Side::Caller) => calling(peer, topic, Sentence::PeerRings { name }),
-            (State::Ringing, Side::Callee) => incoming(peer, topic, booking),
+            (State::Ringing, Side::Callee) => incoming(peer, topic, booking, self.accepting_leaves()),
             (State::Connecting, _) => {
                 let line = Sentence::CallConnecting { name };
                 let screen = Screen::Connecting(Connecting { peer, line: line.clone() });
@@ -66,7 +66,12 @@ impl Shown<'_> {
         let mute = button(Press::Mute, Sentence::DoMute {});
         // Held to speak is still muted: the button stays as it will be when Space is let go.
         let mute = Action { pressed: Some(call.muted || self.known.talking), ..mute };
-        let announce = lost.clone().or(trouble.clone()).unwrap_or_else(|| Sentence::InCallWith { name: name() });
+        let announce = lost
+            .clone()
+            .or(trouble.clone())
+            .or(self.text_came())
+            .unwrap_or_else(|| Sentence::InCallWith { name: name() });
+        let text = Some(self.call_text(call, &peer));
         let talk = Talk {
             topic,
             elapsed_s: seconds_down(elapsed_ms),
@@ -86,7 +91,8 @@ impl Shown<'_> {
             peer,
         };
         let screen = if lost_s.is_some() { Screen::Reconnecting(talk) } else { Screen::InCall(talk) };
-        View { sound: Some(self.sound()), ..bare(screen, Some(announce), vec![mute, hang_up()]) }
+        let actions = vec![mute, self.text_button(), hang_up()];
+        View { sound: Some(self.sound()), text, ..bare(screen, Some(announce), actions) }
     }
 
     fn remaining(&self, booking: &BookingView) -> Sentence {
@@ -148,7 +154,7 @@ fn calling(peer: Peer, topic: String, line: Sentence) -> View {
     bare(screen, Some(line), vec![cancel])
 }
 
-fn incoming(peer: Peer, topic: String, booking: Option<&BookingView>) -> View {
+fn incoming(peer: Peer, topic: String, booking: Option<&BookingView>, leaves: Option<Sentence>) -> View {
     let reasons = [
         (Because::InTwoMinutes, Sentence::ReasonInTwoMinutes {}),
         (Because::WrongTime, Sentence::ReasonWrongTime {}),
@@ -160,6 +166,7 @@ fn incoming(peer: Peer, topic: String, booking: Option<&BookingView>) -> View {
         topic,
         starts_at: booking.map(|booking| booking.starts_at.0),
         reasons: reasons.into_iter().map(|(because, text)| Reason { because, text }).collect(),
+        leaves,
     });
     let accept = button(Press::Accept, Sentence::DoAccept {}).primary(Color::Green);
     let decline = button(Press::Decline, Sentence::DoDecline {}).colored(Color::Red);

@@ -1,5 +1,6 @@
 //! The bookings, and the calls there were.
 
+use super::text::kept;
 use super::{Shown, bare, button, peer};
 use crate::known::{is_missed, seconds_down, seconds_up};
 use crate::sentence::Sentence;
@@ -29,9 +30,10 @@ impl Shown<'_> {
             Some(next) => {
                 let name = peer(Some(&next.peer.name)).name;
                 let call = button(Press::Call, Sentence::DoCall { name }).of_booking(&next.booking);
-                vec![check, call.primary(Color::Accent).enabled(self.linked())]
+                let call = call.primary(Color::Accent).enabled(self.linked());
+                std::iter::once(check).chain(self.search_button()).chain([call]).collect()
             }
-            None => vec![check.primary(Color::Accent)],
+            None => self.search_button().into_iter().chain([check.primary(Color::Accent)]).collect(),
         };
         let home = Home {
             next: next.map(|booking| Card { call: false, ..self.card(booking) }),
@@ -167,5 +169,6 @@ fn past(record: &CallRecord) -> Past {
         what,
         missed,
         duration_s: connected.then(|| seconds_down(record.ending.duration_ms)),
+        text: kept(record),
     }
 }

@@ -2,14 +2,17 @@
 
 mod call;
 mod home;
+mod matching;
+mod room;
 mod sound;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use crate::known::{Known, Now, is_live, seconds_up, server_fault};
 use crate::sentence::Sentence;
 use crate::view_model::*;
-use bellwire_client::{CurrentCall, Link, Role, Snapshot, State, UnixMs};
+use bellwire_client::{CurrentCall, Link, Role, SearchView, Snapshot, State, UnixMs};
 
 /// Everything that the page shows now.
 pub fn show(known: &Known, now: Now) -> View {
@@ -18,11 +21,7 @@ pub fn show(known: &Known, now: Now) -> View {
         return sign_in(known, now);
     };
     let shown = Shown { known, snapshot, now };
-    let mut view = match &snapshot.call {
-        Some(call) => shown.call(call),
-        None if known.checking => shown.check(),
-        None => shown.home(),
-    };
+    let mut view = shown.screen();
     view.notices = shown.notices();
     view.announce = shown.announcement().or(view.announce);
     view.you = snapshot
@@ -65,6 +64,7 @@ fn sign_in(known: &Known, now: Now) -> View {
         actions: vec![action],
         you: None,
         sound: None,
+        text: None,
     }
 }
 
@@ -83,6 +83,34 @@ fn gone_by(snapshot: &Snapshot, now: Now) -> u64 {
 }
 
 impl Shown<'_> {
+    /// A call that goes on stands before a room that does, and both before what is over.
+    fn screen(&self) -> View {
+        let snapshot = self.snapshot;
+        if let Some(call) = self.live_call() {
+            return self.call(call);
+        }
+        match (&snapshot.room, &snapshot.search) {
+            (Some(room), _) if room.over.is_none() => {
+                return if room.matched { self.conversation(Some(room)) } else { self.room(room) };
+            }
+            (_, SearchView::Waiting { place, since }) => return self.queue(*place, *since),
+            (None, SearchView::Matched { .. }) => return self.conversation(None),
+            (None | Some(_), SearchView::Idle {} | SearchView::Matched { .. }) => {}
+        }
+        if let Some(call) = &snapshot.call {
+            return self.call(call);
+        }
+        match (&snapshot.room, snapshot.room.as_ref().and_then(|room| room.over)) {
+            (Some(room), Some(why)) if room.matched => self.parted(room, why),
+            (Some(room), Some(why)) if snapshot.entering.is_none() => self.room_over(room, why),
+            (Some(_), _) | (None, _) => match &self.known.door {
+                Some(door) => self.door(door),
+                None if self.known.checking => self.check(),
+                None => self.home(),
+            },
+        }
+    }
+
     /// By the server's clock, which decides.
     fn server_now(&self) -> UnixMs {
         UnixMs(self.now.unix_ms.saturating_add_signed(self.snapshot.server_time_offset_ms))
@@ -126,6 +154,7 @@ impl Shown<'_> {
                 | State::Elsewhere
                 | State::Ended { .. },
             ) => Sentence::ServerLostBeforeCall {},
+            None if self.known.live_room().is_some() => Sentence::ServerLostInRoom {},
             None => server_fault(why, retry_s),
         };
         Some(notice(Mood::Warning, text))
@@ -157,7 +186,7 @@ impl Action {
 
 /// A screen with nothing around it yet.
 fn bare(screen: Screen, announce: Option<Sentence>, actions: Vec<Action>) -> View {
-    View { screen, announce, notices: Vec::new(), actions, you: None, sound: None }
+    View { screen, announce, notices: Vec::new(), actions, you: None, sound: None, text: None }
 }
 
 /// The other one, as far as it is known.

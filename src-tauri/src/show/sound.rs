@@ -95,7 +95,7 @@ impl Shown<'_> {
 
     /// What is wrong with the devices of a call, or which other is in use.
     pub(super) fn device_notices(&self) -> Vec<Notice> {
-        let Some(call) = self.live_call() else {
+        let Some(muted) = self.known.muted() else {
             let checking = self.known.checking && self.snapshot.call.is_none();
             // The verdict says what is wrong; here is the way to the system's page.
             let permission = self.microphone_notice(false).filter(|notice| checking && notice.settings);
@@ -103,7 +103,7 @@ impl Shown<'_> {
             let unlisted = unlisted.then(|| notice(Mood::Calm, Sentence::DevicesUnknown {}));
             return permission.into_iter().chain(unlisted).collect();
         };
-        let microphone = self.microphone_notice(call.muted);
+        let microphone = self.microphone_notice(muted);
         microphone.into_iter().chain(self.speaker_notice()).collect()
     }
 

@@ -42,7 +42,7 @@ fn a_call_shows_its_times_and_nothing_else_while_all_is_well() {
         "in-call: Anna Meier
          elapsed 61 s, remaining_time(seconds 3000)
          announce in_call_with
-         [mute, *hang-up]",
+         [mute, text, *hang-up]",
     );
     assert!(outline(&world.view_after(2_600)).contains("elapsed 64 s, remaining_time(seconds 2997)"));
     assert!(outline(&world.view_after(52 * MINUTE)).contains("over_time(seconds 120)"));
@@ -73,7 +73,7 @@ fn trouble_names_its_side() {
          quality_fair
          trouble_loss_in
          announce trouble_loss_in
-         [mute, *hang-up]",
+         [mute, text, *hang-up]",
     );
 }
 
@@ -86,7 +86,7 @@ fn lost_sound_and_a_lost_server_are_two_things() {
          elapsed 61 s, remaining_time(seconds 3000)
          notice server_lost_in_call
          announce server_lost_in_call
-         [mute, *hang-up]",
+         [mute, text, *hang-up]",
     );
     let world = World::new().calling(State::Reconnecting { since }, Side::Caller);
     world.shows(
@@ -94,7 +94,7 @@ fn lost_sound_and_a_lost_server_are_two_things() {
          elapsed 61 s, remaining_time(seconds 3000)
          sound_lost 4 s
          announce sound_lost
-         [mute, *hang-up]",
+         [mute, text, *hang-up]",
     );
     assert!(outline(&world.view_after(1_000)).contains("sound_lost 5 s"));
     let world = world.with(|snapshot| snapshot.link = down(LinkFault::Closed));

@@ -2,15 +2,18 @@
 //! `src-tauri/preview/views.json`, from which the screens can be looked at without the app.
 
 mod calls;
+mod chat;
 mod home;
+mod matches;
+mod preview;
+mod rooms;
 
 use super::*;
-use crate::generated;
 use crate::known::Follow;
 use bellwire_client::{
     Because, BookingId, BookingState, BookingView, CallId, CallRecord, CurrentCall, DevPerson, DeviceChoice,
-    DeviceFault, DeviceInfo, DeviceKind, DeviceState, EndReason, Ending, ErrorCode, Handle, LinkFault, Monotonic,
-    Presence as There, Processing, Side, Stats, Stop, Token, Update, UserId, You as Me,
+    DeviceFault, DeviceInfo, DeviceKind, DeviceState, EndReason, Ending, ErrorCode, Handle, KeepChat, LinkFault,
+    Monotonic, Presence as There, Processing, Side, Stats, Stop, Token, Update, UserId, You as Me,
 };
 use std::time::{Duration, Instant};
 
@@ -65,6 +68,33 @@ fn outline(view: &View) -> String {
             lines.extend(now.duration_s.map(|s| format!("duration {s} s")));
             lines.extend(now.quality.as_ref().map(said));
         }
+        Screen::Queue(now) => lines.push(format!("{} since {}", said(&now.place), now.since)),
+        Screen::Match(now) => {
+            lines.push(format!("elapsed {} s", now.elapsed_s));
+            lines.extend(now.line.iter().chain(&now.mute_line).map(said));
+            lines.extend(now.speaking.then(|| "speaks".to_owned()));
+            lines.extend(now.partner.as_ref().map(menu));
+        }
+        Screen::MatchOver(now) => {
+            lines.push(format!("{} ({})", said(&now.what), now.code));
+            lines.extend(now.partner.as_ref().map(menu));
+        }
+        Screen::Door(now) => lines.push(format!("{}{}", said(&now.line), if now.busy { " busy" } else { "" })),
+        Screen::Room(now) => {
+            lines.push(format!("{}, elapsed {} s", now.topic, now.elapsed_s));
+            lines.extend(now.members.iter().map(member));
+            lines.extend(now.empty.iter().chain(&now.mute_line).chain(&now.door).map(said));
+            lines.extend(now.locked.map(|locked| if locked { "can unlock" } else { "can lock" }.to_owned()));
+        }
+        Screen::RoomOver(now) => lines.push(format!("{} ({})", said(&now.reason), now.code)),
+    }
+    if let Some(panel) = view.text.as_ref().filter(|panel| panel.open) {
+        lines.extend(panel.lines.iter().map(written));
+        lines.extend(panel.empty.iter().chain(&panel.problem).map(said));
+        lines.extend(
+            panel.keep.iter().map(|keep| format!("{} {}", if keep.on { "kept:" } else { "keep:" }, said(&keep.line))),
+        );
+        lines.extend((!panel.can_write).then(|| "nothing can be written".to_owned()));
     }
     lines.extend(view.notices.iter().map(|notice| format!("notice {}", said(&notice.text))));
     lines.extend(view.announce.as_ref().map(|announce| format!("announce {}", said(announce))));
@@ -86,6 +116,31 @@ fn said(sentence: &Sentence) -> String {
     let of: Vec<String> = of.map(|(key, value)| format!("{key} {value}")).collect();
     let id = fields["id"].as_str().unwrap();
     if of.is_empty() { id.to_owned() } else { format!("{id}({})", of.join(", ")) }
+}
+
+fn member(member: &Member) -> String {
+    let tags: Vec<String> = member.tags.iter().map(|tag| format!(" {}", said(tag))).collect();
+    let speaks = if member.speaking { " speaks" } else { "" };
+    let remove = if member.remove.is_some() { ", remove" } else { "" };
+    format!("- {}{}{speaks}{remove}", member.peer.name, tags.concat())
+}
+
+fn menu(menu: &PartnerMenu) -> String {
+    let block = menu.block.iter().map(|block| said(&block.act));
+    let report = match &menu.reported {
+        Some(reported) => vec![said(reported)],
+        None => menu.complaints.iter().map(|choice| said(&choice.text)).collect(),
+    };
+    format!("menu {}", block.chain(report).collect::<Vec<_>>().join(", "))
+}
+
+fn written(line: &TextLine) -> String {
+    let who = match &line.who {
+        Sentence::TextBy { name } => name.clone(),
+        who => said(who),
+    };
+    let state = line.state.as_ref().map(|state| format!(" {}", said(state))).unwrap_or_default();
+    format!("{}. {who}: {}{state}", line.number, line.text)
 }
 
 fn card(card: &Card) -> String {
@@ -119,6 +174,9 @@ impl World {
             bookings: vec![booking("b1", "Anna Meier", 0)],
             bookings_known: true,
             call: None,
+            entering: None,
+            room: None,
+            search: SearchView::Idle {},
             server_time_offset_ms: i64::try_from(2 * MINUTE).unwrap(),
             input: DeviceState::Closed,
             output: DeviceState::Closed,
@@ -154,6 +212,9 @@ impl World {
                 peer_muted: false,
                 connected_ms: connected.then_some(61_500),
                 reconnecting_ms: matches!(state, State::Reconnecting { .. }).then_some(4_200),
+                chat: Vec::new(),
+                chat_open: connected,
+                keep_chat: KeepChat::default(),
             });
             if connected {
                 snapshot.input = open("Microphone");
@@ -230,6 +291,7 @@ fn record(id: &str, name: &str, you: Side, reason: EndReason, connected: bool) -
         connected_at: connected.then_some(UnixMs(at + 5_000)),
         ended_at: UnixMs(at + 65_000),
         ending: Ending { reason, by: None, because: None, duration_ms: if connected { 60_000 } else { 0 } },
+        chat: Vec::new(),
     }
 }
 
@@ -395,106 +457,4 @@ fn devices_are_offered_with_the_one_that_is_chosen() {
     let gone = format!("device_default {built_in} {usb} *{}", named("Gone"));
     assert_eq!(inputs(DeviceChoice::Named("Gone".into())), gone);
     assert_eq!(inputs(DeviceChoice::Wav("a.wav".into())), format!("device_default {built_in} {usb} *device_file"));
-}
-
-/// What can be looked at without the app; see `src-tauri/preview/README.md`.
-#[test]
-fn the_views_for_looking_at_are_those_the_app_makes() {
-    let talk = || {
-        World::new().in_call().then(|known| {
-            for _ in 0..3 {
-                known.take(Update::Stats(Box::new(second(4.3, 0.002))));
-            }
-        })
-    };
-    let history = |known: &mut Known| {
-        let hours = |call: CallRecord, hours: u64| CallRecord {
-            invited_at: UnixMs(call.invited_at.0 - hours * 60 * MINUTE),
-            ended_at: UnixMs(call.ended_at.0 - hours * 60 * MINUTE),
-            ..call
-        };
-        known.take(Update::History(vec![
-            record("c1", "Anna Meier", Side::Callee, EndReason::NoAnswer, false),
-            hours(record("c2", "محمد علي", Side::Caller, EndReason::HungUp, true), 20),
-            hours(record("c3", "<b>Bold & Co</b>", Side::Caller, EndReason::NoAnswer, false), 90),
-            hours(record("c4", LONG, Side::Callee, EndReason::HungUp, true), 200),
-        ]));
-    };
-    let long = |snapshot: &mut Snapshot| {
-        snapshot.you.as_mut().unwrap().name = LONG.into();
-        snapshot.bookings = vec![booking("b1", LONG, 0), booking("b2", "שרה כהן", 4_000)];
-        snapshot.bookings[0].topic = "A topic of some length that needs more than one line in a narrow window".into();
-    };
-    let now = Now { at: Instant::now(), unix_ms: NOON };
-    let signed_out = |known: Known| show(&known, now);
-    let person = |name: &str, role| DevPerson { name: name.into(), role, token: Token::new("t").unwrap() };
-    let since = Monotonic(0);
-    let views = [
-        ("sign-in", signed_out(Known::default())),
-        ("sign-in-wrong-link", signed_out(Known { problem: Some(Sentence::LinkIncomplete {}), ..Known::default() })),
-        (
-            "sign-in-development",
-            signed_out(Known {
-                dev_server: Some("ws://127.0.0.1:8080".into()),
-                people: vec![person("Anna Meier", Role::Client), person(LONG, Role::Provider)],
-                ..Known::default()
-            }),
-        ),
-        (
-            "sign-in-unreachable",
-            World::new().with(|s| (s.you, s.link) = (None, down(LinkFault::Unreachable))).view_after(0),
-        ),
-        ("home-open", World::new().then(history).view_after(0)),
-        ("home-early", World::new().with(|s| s.bookings[0] = booking("b1", "Anna Meier", 15)).view_after(0)),
-        ("home-cancelled", World::new().with(|s| s.bookings[0].state = BookingState::Cancelled).view_after(0)),
-        ("home-over", World::new().with(|s| s.bookings[0] = booking("b1", "Anna Meier", -70)).view_after(0)),
-        ("home-empty", World::new().with(|s| s.bookings.clear()).view_after(0)),
-        ("home-long", World::new().with(long).then(history).view_after(0)),
-        ("home-no-server", World::new().with(|s| s.link = down(LinkFault::Silent)).view_after(0)),
-        ("check", World::new().then(Known::begin_check).with(|s| s.input = open("M")).view_after(0)),
-        (
-            "check-no-microphone",
-            World::new()
-                .then(Known::begin_check)
-                .with(|s| s.input = DeviceState::Missing { why: DeviceFault::NoDevice })
-                .view_after(0),
-        ),
-        ("calling", World::new().calling(State::Inviting, Side::Caller).view_after(0)),
-        ("calling-rings", World::new().calling(State::Ringing, Side::Caller).view_after(0)),
-        ("incoming", World::new().calling(State::Ringing, Side::Callee).view_after(0)),
-        (
-            "incoming-long",
-            World::new()
-                .with(long)
-                .calling(State::Ringing, Side::Callee)
-                .with(|s| s.call.as_mut().unwrap().peer = Some(them(LONG)))
-                .view_after(0),
-        ),
-        ("connecting", World::new().calling(State::Connecting, Side::Caller).view_after(0)),
-        ("in-call", talk().view_after(0)),
-        ("in-call-muted", talk().mutes(true, true).view_after(0)),
-        (
-            "in-call-trouble",
-            talk()
-                .then(|known| {
-                    for _ in 0..7 {
-                        known.take(Update::Stats(Box::new(second(2.6, 0.12))));
-                    }
-                })
-                .with(|s| s.link = down(LinkFault::Closed))
-                .view_after(0),
-        ),
-        (
-            "in-call-device-gone",
-            talk().with(|s| s.input = DeviceState::Missing { why: DeviceFault::NoDevice }).view_after(0),
-        ),
-        ("reconnecting", talk().calling(State::Reconnecting { since }, Side::Caller).view_after(0)),
-        ("elsewhere", World::new().calling(State::Elsewhere, Side::Callee).view_after(0)),
-        ("ended", talk().ended(EndReason::HungUp, Side::Caller, Some(Side::Callee), None).view_after(0)),
-        ("ended-no-answer", World::new().ended(EndReason::NoAnswer, Side::Caller, None, None).view_after(0)),
-        ("ended-lost", talk().ended(EndReason::MediaLost, Side::Caller, None, None).view_after(0)),
-    ];
-    let views: serde_json::Map<String, serde_json::Value> =
-        views.into_iter().map(|(name, view)| (name.to_owned(), serde_json::to_value(view).unwrap())).collect();
-    generated::check("src-tauri/preview/views.json", &(serde_json::to_string_pretty(&views).unwrap() + "\n"));
 }
