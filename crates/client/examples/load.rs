@@ -205,6 +205,11 @@ impl Peer {
                     self.invite(booking).await?;
                 }
                 Event::Presence { .. } | Event::Candidates { .. } => {}
+                Event::Room { .. }
+                | Event::RoomOver { .. }
+                | Event::DescriptionFrom { .. }
+                | Event::CandidatesFrom { .. }
+                | Event::Search { .. } => bail!("a room in a run of calls"),
                 Event::Call { view } => {
                     let (call, callee) = (view.call, view.you == Side::Callee);
                     match view.phase {

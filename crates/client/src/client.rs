@@ -1,13 +1,20 @@
-//! The loop that owns everything: link, endpoint and sound send it values, and it alone changes state.
+//! The loop that owns everything: link and sound send it values, it hands them to the machines of the call and of the
+//! room, and it alone changes state.
+
+mod rooms;
+mod snapshot;
 
 use crate::link::{Identity, Link, LinkEvent, Patience};
 use crate::sound::{Heard, Sound};
+use crate::texts::Texts;
 use crate::updates::{self, Outbox};
-use crate::{Config, CurrentCall, LinkFault, Request, Snapshot, State, Stop, Update, Updates};
-use bellwire_call::{Endpoint, Input, MediaEvent, Monotonic, Notice, Output, UserCommand};
+use crate::{Config, LinkFault, Request, Snapshot, State, Stop, Update, Updates};
+use bellwire_call::meeting::{self, MemberSound, Wish};
+use bellwire_call::{Endpoint, Input, MediaEvent, Meeting, Monotonic, Notice, Output, UserCommand};
 use bellwire_media::{DeviceFault, DeviceInfo, Tone};
-use bellwire_signaling::{ClientFrame, Event, KeepChat, Reply, SearchView, Side, UnixMs, You};
+use bellwire_signaling::{ClientFrame, ErrorCode, Event, Reply, Side, UnixMs, You};
 use rand::RngExt;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -68,6 +75,10 @@ struct Loop {
     inbox: mpsc::Receiver<Asked>,
     outbox: Outbox,
     endpoint: Endpoint,
+    meeting: Meeting,
+    texts: Texts,
+    /// Far sides that speak, and this person as `None`.
+    speaking: BTreeSet<Option<u32>>,
     sound: Sound,
     tones: bool,
     link: Link,
@@ -99,6 +110,9 @@ impl Loop {
             inbox,
             outbox,
             endpoint: Endpoint::new(rand::rng().random()),
+            meeting: Meeting::new(rand::rng().random()),
+            texts: Texts::default(),
+            speaking: BTreeSet::new(),
             sound: Sound::new(media),
             tones,
             link: Link::start(Identity { server, token, device }, Patience::default()),
@@ -130,12 +144,14 @@ impl Loop {
 
     /// Waits for one value and takes it in.
     async fn step(&mut self) -> Next {
-        let due = self.endpoint.poll_timeout().map(|(at, why)| (self.started + Duration::from_millis(at.0), why));
+        let (call_due, room_due) = (self.endpoint.poll_timeout(), self.meeting.poll_timeout());
+        let first = [call_due.map(|due| due.0), room_due.map(|due| due.0)].into_iter().flatten().min();
+        let due = first.map(|at| self.started + Duration::from_millis(at.0));
         let timeout = async {
             match due {
-                Some((at, why)) => {
+                Some(at) => {
                     tokio::time::sleep_until(at.into()).await;
-                    tracing::trace!(?why, "timeout");
+                    tracing::trace!(?call_due, ?room_due, "timeout");
                 }
                 None => std::future::pending().await,
             }
@@ -154,31 +170,49 @@ impl Loop {
                 self.outbox.push(Update::Devices(listed));
                 Next::Same
             }
-            () = timeout => self.feed(Input::Timeout),
+            () = timeout => {
+                self.feed_room(meeting::Input::Timeout);
+                self.feed(Input::Timeout)
+            }
         }
     }
 
     fn handle_request(&mut self, request: Request) -> Next {
         match request {
-            Request::Call(booking) => return self.feed(Input::Command(UserCommand::Call(booking))),
-            Request::Accept => return self.feed(Input::Command(UserCommand::Accept)),
+            Request::Call(booking) => {
+                self.leave_rooms();
+                return self.feed(Input::Command(UserCommand::Call(booking)));
+            }
+            Request::Accept => {
+                if self.rings_here() {
+                    self.leave_rooms();
+                }
+                return self.feed(Input::Command(UserCommand::Accept));
+            }
             Request::Decline(because) => return self.feed(Input::Command(UserCommand::Decline(because))),
             Request::HangUp => return self.feed(Input::Command(UserCommand::HangUp)),
+            Request::Mute(muted) if self.is_in_room() => return self.wish(Wish::Mute(muted)),
             Request::Mute(muted) => return self.feed(Input::Command(UserCommand::Mute(muted))),
-            Request::Dismiss => return self.feed(Input::Command(UserCommand::Dismiss)),
+            Request::Dismiss => {
+                self.wish(Wish::Dismiss);
+                return self.feed(Input::Command(UserCommand::Dismiss));
+            }
             Request::RefreshBookings => return self.feed(Input::Command(UserCommand::RefreshBookings)),
             Request::History { before } => return self.feed(Input::Command(UserCommand::History { before })),
-            Request::EnterRoom(_)
-            | Request::LeaveRoom
-            | Request::LockRoom(_)
-            | Request::RemoveMember(_)
-            | Request::Search
-            | Request::StopSearching
-            | Request::Skip
-            | Request::Block(_)
-            | Request::Report(..)
-            | Request::Say(_)
-            | Request::KeepChat(_) => {}
+            Request::EnterRoom(_) | Request::Search if self.is_in_call() => {
+                return self.refuse(ErrorCode::InAnotherCall);
+            }
+            Request::EnterRoom(room) => return self.wish(Wish::Enter(room)),
+            Request::LeaveRoom => return self.wish(Wish::Leave),
+            Request::LockRoom(locked) => return self.wish(Wish::Lock(locked)),
+            Request::RemoveMember(member) => return self.wish(Wish::Remove(member)),
+            Request::Search => return self.wish(Wish::Search),
+            Request::StopSearching => return self.wish(Wish::StopSearching),
+            Request::Skip => return self.wish(Wish::Skip),
+            Request::Block(partner) => return self.wish(Wish::Block(partner)),
+            Request::Report(partner, complaint) => return self.wish(Wish::Report(partner, complaint)),
+            Request::Say(text) => return self.say(&text),
+            Request::KeepChat(keep) => return self.feed(Input::Command(UserCommand::KeepChat(keep))),
             Request::SetInput(choice) => self.sound.set_input(choice),
             Request::SetOutput(choice) => self.sound.set_output(choice),
             Request::SetProcessing(processing) => self.sound.set_processing(processing),
@@ -204,21 +238,34 @@ impl Loop {
                 self.frames = Some(frames);
                 self.you = Some(you);
                 self.server_time_offset_ms = offset(server_time);
+                self.feed_room(meeting::Input::LinkUp { resumed });
                 self.feed(Input::LinkUp { resumed })
             }
             LinkEvent::Event(event) => {
                 self.bookings_known |= matches!(event, Event::Bookings { .. });
-                self.feed(Input::Server(event))
+                match event {
+                    Event::Room { .. }
+                    | Event::RoomOver { .. }
+                    | Event::DescriptionFrom { .. }
+                    | Event::CandidatesFrom { .. }
+                    | Event::Search { .. } => self.feed_room(meeting::Input::Server(event)),
+                    Event::Call { .. }
+                    | Event::Description { .. }
+                    | Event::Candidates { .. }
+                    | Event::Bookings { .. }
+                    | Event::Presence { .. } => self.feed(Input::Server(event)),
+                }
             }
             LinkEvent::Reply { id, result } => {
                 self.bookings_known |= matches!(result, Ok(Reply::Bookings { .. }));
+                self.feed_room(meeting::Input::Reply { id: id.clone(), result: result.clone() });
                 self.feed(Input::Reply { id, result })
             }
             LinkEvent::Down { retry_in, why } => {
                 let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
                 self.link_state = crate::Link::Down { retry_in_ms, why };
                 match self.frames.take() {
-                    Some(_) => self.feed(Input::LinkDown),
+                    Some(_) => self.link_is_down(),
                     None => Next::Changed,
                 }
             }
@@ -233,7 +280,7 @@ impl Loop {
                 self.stopping = Some(stop);
                 self.link_state = crate::Link::Down { retry_in_ms: u64::MAX, why: LinkFault::Refused(code) };
                 self.frames = None;
-                self.feed(Input::LinkDown)
+                self.link_is_down()
             }
             Stop::TokenRefused { .. } | Stop::Replaced | Stop::VersionUnsupported | Stop::BadAddress => {
                 Next::End(Some(stop))
@@ -243,18 +290,39 @@ impl Loop {
 
     fn handle_sound(&mut self, heard: Heard) -> Next {
         match heard {
-            Heard::Media(event) => {
+            Heard::Call(event) => {
                 if let MediaEvent::Flowing { generation } = &event {
                     self.outbox.push(Update::Flowing { generation: *generation });
                 }
+                self.note_flow(bellwire_media::Leg::CALL.0, &event);
                 self.feed(Input::Media(event))
+            }
+            Heard::Member { leg, event } => {
+                self.note_flow(leg, &event);
+                self.feed_room(meeting::Input::Media { leg, event })
+            }
+            Heard::TextOpen { leg } => {
+                self.text_reaches(leg);
+                Next::Changed
+            }
+            Heard::Text { leg, text } => {
+                self.take_text(leg, &text);
+                Next::Changed
+            }
+            Heard::Speaking { leg, speaking } => {
+                if speaking {
+                    self.speaking.insert(leg);
+                } else {
+                    self.speaking.remove(&leg);
+                }
+                Next::Changed
             }
             Heard::Level { input, output } => {
                 self.outbox.push(Update::Level { input, output });
                 Next::Same
             }
-            Heard::Stats(stats) => {
-                self.outbox.push(Update::Stats(stats));
+            Heard::Stats { leg, stats } => {
+                self.tell_stats(leg, stats);
                 Next::Same
             }
             Heard::Device(event) => {
@@ -269,18 +337,18 @@ impl Loop {
         Next::Changed
     }
 
-    /// Carries out what the endpoint wants, then says how things stand.
+    fn link_is_down(&mut self) -> Next {
+        self.feed_room(meeting::Input::LinkDown);
+        self.feed(Input::LinkDown)
+    }
+
+    /// Carries out what the machines want, then says how things stand.
     fn settle(&mut self) {
+        self.settle_room();
         while let Some(output) = self.endpoint.poll_output() {
-            match output {
-                Output::Send(frame) => self.send(frame),
-                Output::Media(command) => self.sound.command(command),
-                Output::Notice(Notice::Refused { code, retry_after_ms }) => {
-                    self.outbox.push(Update::Refused { code, retry_after_ms });
-                }
-                Output::Notice(Notice::History(calls)) => self.outbox.push(Update::History(calls)),
-            }
+            self.carry_out(output);
         }
+        self.settle_texts();
         if self.tones {
             let tone = self.endpoint.call().and_then(|call| tone_for(&call.state, call.you));
             self.sound.tone(tone);
@@ -292,58 +360,26 @@ impl Loop {
         }
     }
 
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Send(frame) => self.send(frame),
+            Output::Media(command) => self.sound.call(command),
+            Output::Notice(Notice::Refused { code, retry_after_ms }) => {
+                self.outbox.push(Update::Refused { code, retry_after_ms });
+            }
+            Output::Notice(Notice::History(calls)) => self.outbox.push(Update::History(calls)),
+        }
+    }
+
     fn send(&mut self, frame: ClientFrame) {
         if let Some(frames) = &self.frames
             && let Err(mpsc::error::TrySendError::Full(_)) = frames.try_send(frame)
         {
             tracing::warn!("the socket takes nothing more; making a new one");
             self.frames = None;
-            self.endpoint.handle(Input::LinkDown, self.now());
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let now = self.now();
-        let config = self.sound.config();
-        let call = self.endpoint.call().map(|call| CurrentCall {
-            call: call.call.clone(),
-            booking: call.booking.clone(),
-            peer: call.peer.clone(),
-            you: call.you,
-            state: call.state.clone(),
-            muted: call.muted,
-            peer_muted: call.peer_muted,
-            connected_ms: call.connected_at.map(|since| now.0.saturating_sub(since.0)),
-            reconnecting_ms: match call.state {
-                State::Reconnecting { since } => Some(now.0.saturating_sub(since.0)),
-                State::Inviting
-                | State::Ringing
-                | State::Connecting
-                | State::Connected
-                | State::Elsewhere
-                | State::Ended { .. } => None,
-            },
-            chat: Vec::new(),
-            chat_open: false,
-            keep_chat: KeepChat::default(),
-        });
-        Snapshot {
-            at: Instant::now(),
-            link: self.link_state.clone(),
-            you: self.you.clone(),
-            bookings: self.endpoint.bookings().to_vec(),
-            bookings_known: self.bookings_known,
-            call,
-            entering: None,
-            room: None,
-            search: SearchView::Idle {},
-            server_time_offset_ms: self.server_time_offset_ms,
-            input: self.sound.input.clone(),
-            output: self.sound.output.clone(),
-            input_choice: config.input.clone(),
-            output_choice: config.output.clone(),
-            processing: config.processing,
-            checking: self.sound.is_checking(),
+            let now = self.now();
+            self.endpoint.handle(Input::LinkDown, now);
+            self.meeting.handle(meeting::Input::LinkDown, now);
         }
     }
 
@@ -353,6 +389,8 @@ impl Loop {
 
     /// Hangs up and closes everything. The server hears of the hang-up if it can be had now.
     async fn end(mut self, stop: Option<Stop>) {
+        self.leave_rooms();
+        self.settle();
         if self.call_is_open() {
             self.feed(Input::Command(UserCommand::HangUp));
             self.settle();
@@ -378,10 +416,13 @@ impl Loop {
     }
 
     fn carries_sound(&self) -> bool {
-        self.endpoint.call().is_some_and(|call| match call.state {
-            State::Connecting | State::Connected | State::Reconnecting { .. } => true,
-            State::Inviting | State::Ringing | State::Elsewhere | State::Ended { .. } => false,
-        })
+        let heard = |room: meeting::RoomShown| room.members.iter().any(|member| member.sound == MemberSound::Heard);
+        let in_room = self.is_in_room() && self.meeting.room().is_some_and(heard);
+        in_room
+            || self.endpoint.call().is_some_and(|call| match call.state {
+                State::Connecting | State::Connected | State::Reconnecting { .. } => true,
+                State::Inviting | State::Ringing | State::Elsewhere | State::Ended { .. } => false,
+            })
     }
 
     /// Whether there is a call whose end the server has not told.

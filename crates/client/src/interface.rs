@@ -2,6 +2,7 @@
 
 use crate::LinkFault;
 use bellwire_call::State;
+use bellwire_call::meeting::MemberSound;
 use bellwire_media::{DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, Processing, Stats};
 use bellwire_signaling::{
     Because, BookingId, BookingView, CallId, CallRecord, Complaint, Departure, DeviceId, ErrorCode, Handle, KeepChat,
@@ -192,16 +193,6 @@ pub struct MemberNow {
     pub speaking: bool,
     /// Text reaches them now.
     pub can_read: bool,
-}
-
-/// Whether a member is heard here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberSound {
-    /// Not yet heard.
-    Connecting,
-    Heard,
-    /// Was heard; the next connection is being made.
-    Lost,
 }
 
 /// A line of text beside the voice.

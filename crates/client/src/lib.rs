@@ -15,6 +15,7 @@ mod join;
 mod link;
 mod socket;
 mod sound;
+mod texts;
 mod updates;
 
 pub mod recording;
@@ -26,6 +27,7 @@ pub use join::{BadLink, JoinLink};
 pub use link::dev_people;
 pub use updates::Updates;
 
+pub use bellwire_call::meeting::MemberSound;
 pub use bellwire_call::{Monotonic, State};
 pub use bellwire_media::{
     self as media, DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind, IceServer, Processing, Stats,

@@ -1,22 +1,62 @@
 //! This device's sound: the media engine, made when it is first needed, and what is known of its devices.
 //!
-//! It translates between the endpoint's words and the engine's. What an engine makes is checked here before it may
+//! It translates between the words of endpoint and meeting and the engine's, which serves both: a call may ring while its
+//! person is in a room. What an engine makes is checked here before it may
 //! travel: a description that fails the check is a connection that fails, a candidate that fails it is left out.
 
 use crate::DeviceState;
+use bellwire_call::meeting::SoundCommand;
 use bellwire_call::{MediaCommand, MediaEvent};
 use bellwire_media as media;
-use bellwire_media::{DeviceEvent, Engine, Tone};
+use bellwire_media::{DeviceEvent, Engine, Leg, Tone};
 use bellwire_signaling::{Candidate, CandidateLine, DescriptionKind, Sdp, limits};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 
 /// What the loop has to know of what the engine said.
 pub(crate) enum Heard {
-    Media(MediaEvent),
-    Level { input: f32, output: f32 },
-    Stats(Box<media::Stats>),
+    /// Of the other party of the call.
+    Call(MediaEvent),
+    /// Of a member of the room.
+    Member {
+        leg: u32,
+        event: MediaEvent,
+    },
+    TextOpen {
+        leg: u32,
+    },
+    Text {
+        leg: u32,
+        text: String,
+    },
+    /// `None`: this person.
+    Speaking {
+        leg: Option<u32>,
+        speaking: bool,
+    },
+    Level {
+        input: f32,
+        output: f32,
+    },
+    Stats {
+        leg: u32,
+        stats: Box<media::Stats>,
+    },
     Device(DeviceEvent),
+}
+
+impl Heard {
+    /// The far side that this is of.
+    fn leg(&self) -> Option<u32> {
+        match self {
+            Self::Call(_) => Some(Leg::CALL.0),
+            Self::Member { leg, .. } | Self::TextOpen { leg } | Self::Text { leg, .. } | Self::Stats { leg, .. } => {
+                Some(*leg)
+            }
+            Self::Speaking { leg, .. } => *leg,
+            Self::Level { .. } | Self::Device(_) => None,
+        }
+    }
 }
 
 pub(crate) struct Sound {
@@ -25,17 +65,29 @@ pub(crate) struct Sound {
     engine: Option<(Engine, mpsc::Receiver<media::Event>)>,
     /// Whether each kind of need for the devices is there.
     calling: bool,
+    meeting: bool,
     checking: bool,
     tone: Option<Tone>,
+    /// A room's word counts while there is one, else the call's.
+    call_muted: bool,
+    room_muted: bool,
+    /// What the engine was told last.
     muted: bool,
-    generation: Option<media::Generation>,
+    /// The newest connection of each far side.
+    legs: BTreeMap<u32, Newest>,
     /// Closings that the engine has not answered: until then it may still tell of connections that are gone.
     closings: u32,
-    /// Candidates that were handed out for `generation`.
-    candidates: usize,
+    /// The same of endings of the call beside a room that goes on.
+    call_drops: u32,
     heard: VecDeque<Heard>,
     pub input: DeviceState,
     pub output: DeviceState,
+}
+
+struct Newest {
+    generation: media::Generation,
+    /// Candidates that were handed out for it.
+    candidates: usize,
 }
 
 impl Sound {
@@ -44,12 +96,15 @@ impl Sound {
             config,
             engine: None,
             calling: false,
+            meeting: false,
             checking: false,
             tone: None,
+            call_muted: false,
+            room_muted: false,
             muted: false,
-            generation: None,
+            legs: BTreeMap::new(),
             closings: 0,
-            candidates: 0,
+            call_drops: 0,
             heard: VecDeque::new(),
             input: DeviceState::Closed,
             output: DeviceState::Closed,
@@ -65,7 +120,8 @@ impl Sound {
     }
 
     /// What the endpoint wants done.
-    pub(crate) fn command(&mut self, command: MediaCommand) {
+    pub(crate) fn call(&mut self, command: MediaCommand) {
+        let leg = Leg::CALL;
         match command {
             MediaCommand::Warm => {
                 self.calling = true;
@@ -73,34 +129,96 @@ impl Sound {
             }
             MediaCommand::Open { generation } => {
                 self.calling = true;
-                self.generation = Some(generation);
-                self.candidates = 0;
-                self.tell(media::Command::Open { leg: media::Leg::CALL, generation });
+                self.open(leg, generation);
             }
-            MediaCommand::Offer { generation } => {
-                self.tell(media::Command::Offer { leg: media::Leg::CALL, generation })
-            }
-            MediaCommand::SetRemote { generation, kind, sdp } => {
-                let (kind, sdp) = (kind_for_media(kind), String::from(sdp));
-                self.tell(media::Command::SetRemote { leg: media::Leg::CALL, generation, kind, sdp });
-            }
-            MediaCommand::AddCandidates { generation, candidates } => {
-                let candidates = candidates.into_iter().map(candidate_for_media).collect();
-                self.tell(media::Command::AddCandidates { leg: media::Leg::CALL, generation, candidates });
-            }
+            MediaCommand::Offer { generation } => self.tell(media::Command::Offer { leg, generation }),
+            MediaCommand::SetRemote { generation, kind, sdp } => self.describe(leg, generation, kind, sdp),
+            MediaCommand::AddCandidates { generation, candidates } => self.add(leg, generation, candidates),
             MediaCommand::Mute(muted) => {
-                self.muted = muted;
-                self.tell_if_made(media::Command::Mute(muted));
+                self.call_muted = muted;
+                self.tell_muted();
             }
             MediaCommand::Close => {
                 self.calling = false;
-                self.generation = None;
                 self.tone(None);
-                self.heard.retain(|heard| !matches!(heard, Heard::Media(_)));
-                self.closings += u32::from(self.engine.is_some());
-                self.tell_if_made(media::Command::Close);
-                self.note_closed();
+                if self.meeting {
+                    self.call_drops += u32::from(self.engine.is_some());
+                    self.drop_leg(leg);
+                } else {
+                    self.close();
+                }
             }
+        }
+    }
+
+    /// What the meeting wants done.
+    pub(crate) fn room(&mut self, command: SoundCommand) {
+        match command {
+            SoundCommand::Warm => {
+                self.meeting = true;
+                self.tell_muted();
+                self.tell(media::Command::Warm);
+            }
+            SoundCommand::Open { leg, generation } => self.open(Leg(leg), generation),
+            SoundCommand::Offer { leg, generation } => self.tell(media::Command::Offer { leg: Leg(leg), generation }),
+            SoundCommand::SetRemote { leg, generation, kind, sdp } => self.describe(Leg(leg), generation, kind, sdp),
+            SoundCommand::AddCandidates { leg, generation, candidates } => self.add(Leg(leg), generation, candidates),
+            SoundCommand::Drop { leg } => self.drop_leg(Leg(leg)),
+            SoundCommand::Mute(muted) => {
+                self.room_muted = muted;
+                self.tell_muted();
+            }
+            SoundCommand::Close => {
+                self.meeting = false;
+                self.tell_muted();
+                if self.calling {
+                    let members: Vec<u32> = self.legs.keys().copied().filter(|leg| *leg != Leg::CALL.0).collect();
+                    members.into_iter().for_each(|leg| self.drop_leg(Leg(leg)));
+                } else {
+                    self.close();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn send_text(&mut self, leg: u32, text: String) {
+        self.tell_if_made(media::Command::SendText { leg: Leg(leg), text });
+    }
+
+    fn open(&mut self, leg: Leg, generation: media::Generation) {
+        self.legs.insert(leg.0, Newest { generation, candidates: 0 });
+        self.tell(media::Command::Open { leg, generation });
+    }
+
+    fn describe(&mut self, leg: Leg, generation: media::Generation, kind: DescriptionKind, sdp: Sdp) {
+        let (kind, sdp) = (kind_for_media(kind), String::from(sdp));
+        self.tell(media::Command::SetRemote { leg, generation, kind, sdp });
+    }
+
+    fn add(&mut self, leg: Leg, generation: media::Generation, candidates: Vec<Candidate>) {
+        let candidates = candidates.into_iter().map(candidate_for_media).collect();
+        self.tell(media::Command::AddCandidates { leg, generation, candidates });
+    }
+
+    fn drop_leg(&mut self, leg: Leg) {
+        self.legs.remove(&leg.0);
+        self.heard.retain(|heard| heard.leg() != Some(leg.0));
+        self.tell_if_made(media::Command::Drop { leg });
+    }
+
+    /// The last that needed connections needs none.
+    fn close(&mut self) {
+        self.legs.clear();
+        self.heard.retain(|heard| matches!(heard, Heard::Level { .. } | Heard::Device(_)));
+        self.closings += u32::from(self.engine.is_some());
+        self.tell_if_made(media::Command::Close);
+        self.note_closed();
+    }
+
+    fn tell_muted(&mut self) {
+        let muted = if self.meeting { self.room_muted } else { self.call_muted };
+        if std::mem::replace(&mut self.muted, muted) != muted {
+            self.tell_if_made(media::Command::Mute(muted));
         }
     }
 
@@ -183,7 +301,7 @@ impl Sound {
     }
 
     fn note_closed(&mut self) {
-        if !self.calling && !self.checking {
+        if !self.calling && !self.meeting && !self.checking {
             self.input = DeviceState::Closed;
             self.output = DeviceState::Closed;
         }
@@ -193,70 +311,98 @@ impl Sound {
     fn engine_is_gone(&mut self) {
         tracing::error!("the media engine has ended");
         self.engine = None;
-        self.closings = 0;
+        (self.closings, self.call_drops) = (0, 0);
         self.checking = false;
         self.tone = None;
-        if let Some(generation) = self.generation.take() {
-            self.heard.push_back(Heard::Media(MediaEvent::Failed { generation }));
+        for (leg, newest) in std::mem::take(&mut self.legs) {
+            self.say(Leg(leg), MediaEvent::Failed { generation: newest.generation });
         }
     }
 
     fn translate(&mut self, event: media::Event) {
-        let heard = match event {
-            media::Event::Closed => {
-                self.closings = self.closings.saturating_sub(1);
-                return;
-            }
-            media::Event::Opened { .. }
-            | media::Event::Description { .. }
-            | media::Event::Candidates { .. }
-            | media::Event::Flowing { .. }
-            | media::Event::Stalled { .. }
-            | media::Event::Failed { .. }
-            | media::Event::Stats { .. }
-                if self.closings > 0 =>
-            {
-                return;
-            }
-            media::Event::Opened { generation, .. } => Heard::Media(MediaEvent::Opened { generation }),
-            media::Event::Description { generation, kind, sdp, .. } => match Sdp::new(sdp) {
+        if self.is_of_the_past(&event) {
+            return;
+        }
+        match event {
+            media::Event::Closed => self.closings = self.closings.saturating_sub(1),
+            media::Event::Dropped { leg } if leg == Leg::CALL => self.call_drops = self.call_drops.saturating_sub(1),
+            media::Event::Dropped { .. } => {}
+            media::Event::Opened { leg, generation } => self.say(leg, MediaEvent::Opened { generation }),
+            media::Event::Description { leg, generation, kind, sdp } => match Sdp::new(sdp) {
                 Ok(sdp) => {
                     let kind = kind_from_media(kind);
-                    Heard::Media(MediaEvent::Description { generation, kind, sdp })
+                    self.say(leg, MediaEvent::Description { generation, kind, sdp });
                 }
                 Err(fault) => {
                     tracing::debug!(generation, %fault, "our description is not fit to be sent");
-                    Heard::Media(MediaEvent::Failed { generation })
+                    self.say(leg, MediaEvent::Failed { generation });
                 }
             },
-            media::Event::Candidates { generation, candidates, done, .. } => {
-                return self.take_candidates(generation, candidates, done);
+            media::Event::Candidates { leg, generation, candidates, done } => {
+                self.take_candidates(leg, generation, candidates, done);
             }
-            media::Event::Flowing { generation, .. } => Heard::Media(MediaEvent::Flowing { generation }),
-            media::Event::Stalled { generation, .. } => Heard::Media(MediaEvent::Stalled { generation }),
-            media::Event::Failed { generation, why, .. } => {
-                tracing::info!(generation, why, "connection failed");
-                Heard::Media(MediaEvent::Failed { generation })
+            media::Event::Flowing { leg, generation } => self.say(leg, MediaEvent::Flowing { generation }),
+            media::Event::Stalled { leg, generation } => self.say(leg, MediaEvent::Stalled { generation }),
+            media::Event::Failed { leg, generation, why } => {
+                tracing::info!(leg = leg.0, generation, why, "connection failed");
+                self.say(leg, MediaEvent::Failed { generation });
             }
-            media::Event::Stats { stats, .. } => Heard::Stats(stats),
-            // A booked call has one leg, which is never dropped alone; who speaks and text are not shown yet.
-            media::Event::TextOpen { .. }
-            | media::Event::Text { .. }
-            | media::Event::Dropped { .. }
-            | media::Event::Speaking { .. } => return,
-            media::Event::Level { input, output } => Heard::Level { input, output },
+            media::Event::TextOpen { leg } => self.heard.push_back(Heard::TextOpen { leg: leg.0 }),
+            media::Event::Text { leg, text } => self.heard.push_back(Heard::Text { leg: leg.0, text }),
+            media::Event::Speaking { leg, speaking } => {
+                self.heard.push_back(Heard::Speaking { leg: leg.map(|leg| leg.0), speaking });
+            }
+            media::Event::Stats { leg, stats } => self.heard.push_back(Heard::Stats { leg: leg.0, stats }),
+            media::Event::Level { input, output } => self.heard.push_back(Heard::Level { input, output }),
             media::Event::Device(event) => {
                 self.note_device(&event);
-                Heard::Device(event)
+                self.heard.push_back(Heard::Device(event));
             }
-        };
-        self.heard.push_back(heard);
+        }
     }
 
-    fn take_candidates(&mut self, generation: media::Generation, candidates: Vec<media::Candidate>, done: bool) {
-        let room = limits::CANDIDATES_A_GENERATION.saturating_sub(self.candidates);
+    /// Whether the event is of a connection that was ended meanwhile, whose numbers may be in use again.
+    fn is_of_the_past(&self, event: &media::Event) -> bool {
+        match event {
+            media::Event::Opened { leg, .. }
+            | media::Event::Description { leg, .. }
+            | media::Event::Candidates { leg, .. }
+            | media::Event::Flowing { leg, .. }
+            | media::Event::Stalled { leg, .. }
+            | media::Event::Failed { leg, .. }
+            | media::Event::TextOpen { leg }
+            | media::Event::Text { leg, .. }
+            | media::Event::Stats { leg, .. } => {
+                self.closings > 0 || !self.legs.contains_key(&leg.0) || self.is_dropped(*leg)
+            }
+            media::Event::Speaking { leg: Some(leg), .. } => self.closings > 0 || self.is_dropped(*leg),
+            media::Event::Speaking { leg: None, .. } => self.closings > 0,
+            media::Event::Closed
+            | media::Event::Dropped { .. }
+            | media::Event::Level { .. }
+            | media::Event::Device(_) => false,
+        }
+    }
+
+    fn is_dropped(&self, leg: Leg) -> bool {
+        leg == Leg::CALL && self.call_drops > 0
+    }
+
+    fn say(&mut self, leg: Leg, event: MediaEvent) {
+        self.heard.push_back(if leg == Leg::CALL { Heard::Call(event) } else { Heard::Member { leg: leg.0, event } });
+    }
+
+    fn take_candidates(
+        &mut self,
+        leg: Leg,
+        generation: media::Generation,
+        candidates: Vec<media::Candidate>,
+        done: bool,
+    ) {
+        let Some(newest) = self.legs.get_mut(&leg.0).filter(|newest| newest.generation == generation) else { return };
+        let room = limits::CANDIDATES_A_GENERATION.saturating_sub(newest.candidates);
         let fit: Vec<Candidate> = candidates.into_iter().filter_map(candidate_from_media).take(room).collect();
-        self.candidates += fit.len();
+        newest.candidates += fit.len();
         let mut batches: Vec<_> = fit.chunks(limits::CANDIDATES_A_MESSAGE).map(<[Candidate]>::to_vec).collect();
         if batches.is_empty() && done {
             batches.push(Vec::new());
@@ -264,12 +410,12 @@ impl Sound {
         let last = batches.len().saturating_sub(1);
         for (n, candidates) in batches.into_iter().enumerate() {
             let done = done && n == last;
-            self.heard.push_back(Heard::Media(MediaEvent::Candidates { generation, candidates, done }));
+            self.say(leg, MediaEvent::Candidates { generation, candidates, done });
         }
     }
 
     fn note_device(&mut self, event: &DeviceEvent) {
-        if !self.calling && !self.checking {
+        if !self.calling && !self.meeting && !self.checking {
             // For a sound to test with, or on its way from before the devices were closed.
             return;
         }

@@ -106,10 +106,16 @@ fn replaces(new: &Update, old: &Update) -> bool {
 }
 
 fn same_point(new: &Snapshot, old: &Snapshot) -> bool {
-    let point = |snapshot: &Snapshot| {
+    let call = |snapshot: &Snapshot| {
         snapshot.call.as_ref().map(|call| (call.booking.clone(), call.state.clone(), call.muted, call.peer_muted))
     };
-    new.link == old.link && point(new) == point(old)
+    let room = |snapshot: &Snapshot| {
+        snapshot.room.as_ref().map(|room| {
+            let members = room.members.iter().map(|member| (member.member.clone(), member.sound, member.muted));
+            (room.room.clone(), room.over, room.muted, members.collect::<Vec<_>>())
+        })
+    };
+    new.link == old.link && new.search == old.search && call(new) == call(old) && room(new) == room(old)
 }
 
 #[cfg(test)]

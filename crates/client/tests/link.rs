@@ -335,6 +335,7 @@ async fn a_token_that_runs_out_in_a_call_stops_the_client_only_after_it() {
             version,
             you: Side::Callee,
             peer: peer.clone(),
+            keep_chat: Default::default(),
             phase,
         },
     };
