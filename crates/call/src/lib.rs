@@ -11,8 +11,10 @@ pub mod endpoint;
 pub mod exchange;
 mod fault;
 mod kept_chat;
+pub mod matching;
 pub mod meeting;
 mod outbox;
+pub mod rooms;
 mod sides;
 #[cfg(test)]
 mod simulation;

@@ -2,9 +2,12 @@
 
 use crate::auth::{BadToken, Grant, Identity, Keyring, Scope, TokenRole};
 use crate::clock;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Older, Secret};
 use crate::data_dir::DataDir;
+use crate::gateways::{LostSeats, Watch};
+use crate::lobby::Lobby;
 use crate::rate::{Addresses, Place, UserRates};
+use crate::store::company::{InProcess, KeptGuest, KeptRoom};
 use crate::store::{Sqlite, Store};
 use crate::switchboard::Switchboard;
 use anyhow::{Context, Result};
@@ -23,6 +26,11 @@ pub struct App {
     pub store: Arc<dyn Store>,
     pub keyring: Keyring,
     pub switchboard: Switchboard,
+    pub lobby: Arc<Lobby>,
+    /// Sockets of older apps, to be closed with their tokens.
+    pub watch: Arc<Watch>,
+    /// Seats of older apps whose connection was lost in a call.
+    pub lost_seats: LostSeats,
     pub health: Arc<Health>,
     pub rates: UserRates,
     pub addresses: Arc<Addresses>,
@@ -74,12 +82,17 @@ pub async fn start(config: Config, data: &DataDir, listen: &str, metrics: Promet
     let operator_key = operator_key(&config, data)?;
     let health = Arc::new(Health::default());
     let (switchboard, task) = Switchboard::start(store.clone(), health.clone(), config.dev).await?;
+    let open_rooms = config.speaks(Older::Rooms) || config.speaks(Older::Channels);
+    let lobby = Arc::new(Lobby::open(store.clone(), Arc::new(InProcess::default()), open_rooms).await?);
     let public_url = public_url(&config, listen);
     let app = App {
         config,
         store,
         keyring,
         switchboard,
+        lobby,
+        watch: Arc::default(),
+        lost_seats: LostSeats::default(),
         health,
         rates: UserRates::default(),
         addresses: Arc::default(),
@@ -147,6 +160,23 @@ pub fn join_link(keyring: &Keyring, public_url: &str, booking: &Booking, role: R
     let mut link = url::Url::parse("bellwire://join")?;
     link.query_pairs_mut().append_pair("server", public_url).append_pair("token", token.reveal());
     Ok((link.into(), expires_at))
+}
+
+/// The link by which one of its people enters a room, and its token: good for this room, until it closes.
+pub fn room_link(keyring: &Keyring, public_url: &str, room: &KeptRoom, guest: &KeptGuest) -> Result<(String, UnixMs)> {
+    let grant = Grant {
+        user: guest.user.clone(),
+        role: TokenRole::Client,
+        name: Some(guest.name.clone()),
+        scope: Scope::Room(room.id.clone()),
+        expires_at: room.closes_at,
+    };
+    let token = keyring.grant(&grant, clock::now())?;
+    let mut link = url::Url::parse("bellwire://room")?;
+    let mut query = link.query_pairs_mut();
+    query.append_pair("server", public_url).append_pair("token", token.reveal()).append_pair("room", room.id.as_str());
+    drop(query);
+    Ok((link.into(), room.closes_at))
 }
 
 pub fn token_role(role: Role) -> TokenRole {

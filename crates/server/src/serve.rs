@@ -39,6 +39,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>, ready: impl F
     let dev = config.dev;
     let Started { app, switchboard, sqlite } = app::start(config, &data, &address.to_string(), recorder).await?;
     let upkeep = tokio::spawn(metrics::upkeep(app.metrics.clone()));
+    app.tasks.spawn(app.lobby.clone().keep_time(app.draining.clone()));
+    app.tasks.spawn(app.watch.clone().run(app.draining.clone()));
     data.set_running(&Running { listen: address.to_string(), dev })?;
     info!(%address, dev, version = env!("CARGO_PKG_VERSION"), "listening");
     ready(address);

@@ -6,6 +6,7 @@
 mod hello;
 mod upgrade;
 
+pub(crate) use upgrade::switch;
 pub use upgrade::upgrade;
 
 use crate::app::App;
@@ -13,6 +14,7 @@ use crate::auth::Scope;
 use crate::closing::{Closing, close, refusal, refusal_until, word};
 use crate::config::waits;
 use crate::inbound;
+use crate::lobby::is_for_lobby;
 use crate::rate::{self, Bucket};
 use crate::session::{Outgoing, frame};
 use crate::views;
@@ -81,6 +83,7 @@ async fn serve(app: Arc<App>, io: Upgraded, origin: Origin) {
         Ok((peer, mut queue)) => {
             let mut socket = Socket { app: &app, ws: &mut ws, peer: &peer, bucket: full_bucket(), bad: 0, over: 0 };
             let end = socket.run(&mut queue).await;
+            app.lobby.native_lost(&peer.who);
             app.switchboard.lost(peer.who, peer.number).await.ok();
             end
         }
@@ -182,6 +185,15 @@ impl Socket<'_> {
         match command {
             Command::History { before, limit } => {
                 let answer = match self.history(before, limit).await {
+                    Ok(reply) => ServerFrame::Ack { id, reply },
+                    Err(error) => ServerFrame::Refused { id: Some(id), error },
+                };
+                self.say(&answer).await
+            }
+            command if is_for_lobby(&command) => {
+                let Peer { who, name, scope, .. } = self.peer;
+                let done = self.app.lobby.command(&self.app.switchboard, who, name, scope, &command);
+                let answer = match done {
                     Ok(reply) => ServerFrame::Ack { id, reply },
                     Err(error) => ServerFrame::Refused { id: Some(id), error },
                 };

@@ -314,7 +314,7 @@ async fn person(app: &App, wish: PersonIn, nameless: &str) -> Result<Person, Api
     Ok(Person { user: wish.id, handle: Handle::from_bits(rand::random()), name })
 }
 
-fn checked_text(text: &str, most: usize, what: &'static str) -> Result<String, ApiError> {
+pub(super) fn checked_text(text: &str, most: usize, what: &'static str) -> Result<String, ApiError> {
     let text = text.trim();
     if text.chars().count() > most || text.chars().any(char::is_control) {
         return Err(ApiError::invalid(format!("{what} is one line of at most {most} letters")));

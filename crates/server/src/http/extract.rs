@@ -5,7 +5,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use bellwire_signaling::BookingId;
+use bellwire_signaling::{BookingId, RoomId};
 use serde::de::DeserializeOwned;
 
 /// A JSON body.
@@ -31,6 +31,18 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         read.map(|axum::extract::Query(value)| Self(value)).map_err(|e| ApiError::invalid(e.body_text()))
+    }
+}
+
+/// The room that the path names. What is no id names nothing.
+pub struct RoomPath(pub RoomId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RoomPath {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let read = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        let axum::extract::Path(text) = read.map_err(|_| ApiError::not_found())?;
+        RoomId::new(&text).map(Self).map_err(|_| ApiError::not_found())
     }
 }
 

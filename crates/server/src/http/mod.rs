@@ -1,6 +1,6 @@
 //! HTTP: the operator's REST, health and figures, and the way to the socket.
 //!
-//! `/v1/bookings` and `/v1/calls` want the operator's key in `X-Operator-Key`, or an operator's token as
+//! `/v1/bookings`, `/v1/calls`, `/v1/rooms` and `/v1/reports` want the operator's key in `X-Operator-Key`, or an operator's token as
 //! `Authorization: Bearer`. The OpenAPI document is made from the
 //! handlers, served at `/v1/openapi.json` and checked in as `openapi.json`.
 
@@ -9,11 +9,13 @@ pub mod calls;
 pub mod error;
 pub mod extract;
 pub mod ops;
+pub mod rooms;
 pub mod times;
 
 use crate::app::App;
 use crate::auth::TokenRole;
 use crate::config::waits;
+use crate::gateways;
 use crate::socket;
 use crate::store::PersonRole;
 use axum::Router;
@@ -79,6 +81,7 @@ pub fn router(app: Arc<App>) -> Router {
     };
     Router::new()
         .route(SOCKET_PATH, get(socket::upgrade))
+        .merge(gateways::router(&app))
         .merge(served)
         .fallback(|| async { ApiError::not_found() })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
@@ -106,6 +109,9 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(bookings::cancel))
         .routes(routes!(bookings::links))
         .routes(routes!(calls::list))
+        .routes(routes!(rooms::create))
+        .routes(routes!(rooms::read, rooms::close))
+        .routes(routes!(rooms::reports))
 }
 
 fn document_text(document: &utoipa::openapi::OpenApi) -> String {

@@ -2,18 +2,15 @@
 
 use super::{End, Origin, Peer, Ws, text_of, write};
 use crate::app::App;
-use crate::auth::{Grant, Identity, Scope, TokenRole};
+use crate::auth::{Grant, Scope, TokenRole};
 use crate::clock;
-use crate::closing::{Closing, close, word};
+use crate::closing::{Closing, close};
 use crate::inbound;
-use crate::session::{Line, OUT_QUEUE, Outgoing, frame};
+use crate::session::{Outgoing, frame};
+use crate::sign_in::{Newcomer, SignedIn, refused};
 use crate::store::PersonRole;
-use crate::switchboard::SignIn;
-use bellwire_call::Who;
 use bellwire_signaling::limits::HELLO_SECONDS;
-use bellwire_signaling::{
-    BookingId, ClientFrame, DevPerson, DeviceId, ErrorCode, Resume, Role, ServerFrame, Token, VERSION,
-};
+use bellwire_signaling::{ClientFrame, DevPerson, DeviceId, ErrorCode, Resume, Role, ServerFrame, Token, VERSION};
 use futures_util::StreamExt;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -73,55 +70,11 @@ async fn sign_in(
     device: DeviceId,
     resume: Option<Resume>,
 ) -> Result<(Peer, mpsc::Receiver<Outgoing>), ErrorCode> {
-    let refused = |code: ErrorCode| {
-        metrics::counter!("bellwire_sign_ins_refused_total", "code" => word(code)).increment(1);
-        code
-    };
-    let Identity { user, name: claimed_name, scope, expires_at, .. } = app.check_token(token).map_err(refused)?;
-    let unavailable = |e| {
-        warn!(error = %e, "a sign-in could not be looked up");
-        refused(ErrorCode::Unavailable)
-    };
-    let now = clock::now();
-    let read_at = app.switchboard.changes();
-    let bookings = app.store.open_bookings(&user, now).await.map_err(unavailable)?;
-    if let Scope::Booking(only) = &scope {
-        let theirs = match bookings.iter().any(|open| open.id == *only) {
-            true => true,
-            false => is_party(app, only, &user).await.map_err(unavailable)?,
-        };
-        if !theirs {
-            return Err(refused(ErrorCode::NotFound));
-        }
-    }
-    let known = app.store.person(&user).await.map_err(unavailable)?.map(|person| person.name);
-    let name = known.or(claimed_name).unwrap_or_else(|| user.to_string());
-    let who = Who { user, device };
-    let number = app.socket_number();
-    let (out, queue) = mpsc::channel(OUT_QUEUE);
-    let line = Line { number, out };
-    let sign_in = SignIn {
-        who: who.clone(),
-        name: name.clone(),
-        scope: scope.clone(),
-        older: false,
-        expires_at,
-        resume,
-        line,
-        bookings,
-        read_at,
-    };
-    app.switchboard.sign_in(sign_in).await.map_err(|_| ErrorCode::Unavailable)?;
+    let identity = app.check_token(token).map_err(refused)?;
+    let newcomer = Newcomer { identity, device, resume, older: false };
+    let SignedIn { who, name, scope, number, queue } = crate::sign_in::sign_in(app, newcomer).await?;
+    app.lobby.native_back(&who);
     Ok((Peer { who, name, scope, number }, queue))
-}
-
-/// Role and booking are the store's to say, not the token's.
-async fn is_party(
-    app: &App,
-    booking: &BookingId,
-    user: &bellwire_signaling::UserId,
-) -> Result<bool, crate::store::StoreError> {
-    Ok(app.store.booking(booking).await?.is_some_and(|booking| booking.role_of(user).is_some()))
 }
 
 async fn dev_people(app: &App) -> Result<Vec<DevPerson>, ErrorCode> {
