@@ -165,6 +165,8 @@ struct Connection {
     held: Option<String>,
     /// Whether we wait for the handshake.
     passive: bool,
+    /// Whether we lead ICE: we offered at first.
+    controlling: bool,
     /// Sessions of the far side that it has left for a new one.
     left: VecDeque<String>,
     text: Option<Arc<RTCDataChannel>>,
@@ -241,6 +243,7 @@ impl Connection {
             remote: None,
             held: None,
             passive: false,
+            controlling: false,
             left: VecDeque::new(),
             text: None,
             pending: VecDeque::new(),
@@ -310,6 +313,11 @@ impl Connection {
                     self.left.truncate(MOST_LEFT - 1);
                     self.left.push_front(before.session.clone());
                     self.begin_anew().await.map_err(refused)?;
+                } else if remote.ice != before.ice && self.controlling {
+                    // A browser that begins ICE again takes the lead in it, and the library gives none away. Another
+                    // certificate tells the far side to shake hands again.
+                    self.settings.identity = Identity::default();
+                    self.begin_anew().await.map_err(refused)?;
                 } else if remote.ice != before.ice {
                     if !self.ours_done {
                         tracing::debug!(id = ?self.id, "ICE begins again when our candidates are gathered");
@@ -352,6 +360,7 @@ impl Connection {
         let answer = RTCSessionDescription::answer(remote.sdp.clone()).map_err(refused)?;
         self.made.connection.set_remote_description(answer).await.map_err(refused)?;
         self.passive = !description::is_passive(&sdp);
+        self.controlling = true;
         self.described(DescriptionKind::Answer, sdp, remote).await;
         Ok(())
     }
@@ -394,6 +403,7 @@ impl Connection {
         self.nudge = None;
         self.nudged = false;
         self.passive = false;
+        self.controlling = false;
         self.remote = None;
         self.held = None;
         self.text = None;
@@ -488,7 +498,10 @@ impl Connection {
 
     async fn send_candidates(&mut self) {
         self.batch = None;
-        let candidates = std::mem::take(&mut self.ours);
+        let mut candidates = std::mem::take(&mut self.ours);
+        if let Some((_, _, remote)) = &self.remote {
+            candidates.iter_mut().for_each(|candidate| candidate.index = remote.carrier());
+        }
         self.say(PeerEvent::Candidates { candidates, done: self.ours_done }).await;
     }
 

@@ -3,6 +3,9 @@
 //! The library is shown only what is used of an offer: one audio section and, if there is one, the section of data channels.
 //! Sections of video and further ones of audio are taken out before and answered as refused afterwards (RFC 8829, 5.3.1), so
 //! that nothing of them is ever set up. [`Remote::read`] does the one, [`Remote::answer`] the other.
+//!
+//! All sections share the transport of the first of their group (RFC 8843), so that one is never refused: if it is one of
+//! those that are not used, it is answered as inactive. Candidates of both sides are those of that section.
 
 use crate::Candidate;
 
@@ -18,16 +21,28 @@ pub struct Remote {
     pub ice: Option<String>,
     sections: Vec<Section>,
     audio: usize,
+    /// The section whose transport is that of all.
+    carrier: usize,
+    /// Whether the group that shares a transport was the far side's wish.
+    grouped: bool,
 }
 
 #[derive(Clone)]
 struct Section {
     mid: String,
-    /// What answers it when it is refused.
-    refusal: Option<String>,
-    /// It has no candidates of its own.
-    bundled: bool,
+    answer: Answer,
 }
+
+#[derive(Clone)]
+enum Answer {
+    /// The library's.
+    Ours,
+    Refused(String),
+    /// Inactive, to which the lines about the transport are added.
+    Idle(String),
+}
+
+const GROUP: &str = "a=group:BUNDLE ";
 
 /// Characters of a description; what is longer is refused unread.
 const LONGEST: usize = 64 * 1024;
@@ -59,24 +74,37 @@ impl Remote {
         if !sections[audio].lines().any(opus) {
             return Err("the far side's description does not have Opus".into());
         }
-        let data = (0..sections.len()).find(|at| is_data(sections[*at]) && !is_refused(sections[*at]));
+        let group: Vec<&str> = value(head, GROUP).map(|mids| mids.split(' ').collect()).unwrap_or_default();
+        let grouped = group.contains(&mids[audio]);
+        // On a transport of its own there would be two connections.
+        let shares = |at: &usize| grouped && group.contains(&mids[*at]) && !is_refused(sections[*at]);
+        let data = (0..sections.len()).filter(shares).find(|at| is_data(sections[*at]));
+        let in_group = |mid: &&str| mids.iter().position(|of| of == mid).filter(shares);
+        let carrier = group.iter().find_map(in_group).unwrap_or(audio);
         let mut shown = head.to_owned();
-        for at in [Some(audio), data].into_iter().flatten().collect::<std::collections::BTreeSet<_>>() {
-            shown.push_str(sections[at]);
-            if at == audio && !has_direction(head) && !has_direction(sections[at]) {
+        if !grouped {
+            shown.push_str(&format!("{GROUP}{}\r\n", mids[audio]));
+        }
+        let used = |at: usize| at == audio || Some(at) == data;
+        for (at, section) in sections.iter().enumerate().filter(|(at, _)| used(*at)) {
+            shown.push_str(section);
+            if at == audio && !has_direction(head) && !has_direction(section) {
                 shown.push_str("a=sendrecv\r\n");
             }
         }
         let (session, version) =
             origin(head).ok_or("the far side's description does not say of which session it is")?;
-        let places = sections.iter().zip(&mids).enumerate().map(|(at, (section, mid))| Section {
-            mid: (*mid).to_owned(),
-            refusal: (at != audio && Some(at) != data).then(|| refusal(section, mid)),
-            bundled: section.lines().any(|line| line == "a=bundle-only"),
+        let answers = sections.iter().zip(&mids).enumerate().map(|(at, (section, mid))| {
+            let answer = match () {
+                () if used(at) => Answer::Ours,
+                () if at == carrier => Answer::Idle(idle(section, mid)),
+                () => Answer::Refused(refusal(section, mid)),
+            };
+            Section { mid: (*mid).to_owned(), answer }
         });
         let ice = value(sections[audio], "a=ice-ufrag:").or_else(|| value(head, "a=ice-ufrag:"));
-        let (ice, sections) = (ice.map(str::to_owned), places.collect());
-        Ok(Self { sdp: shown, session, version, ice, sections, audio })
+        let (ice, sections) = (ice.map(str::to_owned), answers.collect());
+        Ok(Self { sdp: shown, session, version, ice, sections, audio, carrier, grouped })
     }
 
     /// The name of the section that is used.
@@ -87,29 +115,42 @@ impl Remote {
     /// Our answer to the whole offer, from the library's to what it was shown.
     pub fn answer(&self, ours: &str) -> Option<String> {
         let (head, sections) = split(ours);
-        let mut answers = sections.into_iter();
-        let mut whole = head.to_owned();
+        let transport = |section: &str| -> String {
+            let about =
+                |line: &&str| ["a=setup:", "a=ice-ufrag:", "a=ice-pwd:"].iter().any(|key| line.starts_with(key));
+            section.lines().filter(about).map(|line| format!("{line}\r\n")).collect()
+        };
+        let mut whole = match &self.sections[self.carrier] {
+            Section { mid, answer: Answer::Idle(_) } => head.replace(GROUP, &format!("{GROUP}{mid} ")),
+            Section { .. } if self.grouped => head.to_owned(),
+            Section { .. } => {
+                head.lines().filter(|line| !line.starts_with(GROUP)).map(|l| format!("{l}\r\n")).collect()
+            }
+        };
+        let mut answers = sections.iter();
         for section in &self.sections {
-            match &section.refusal {
-                Some(refusal) => whole.push_str(refusal),
-                None => whole.push_str(answers.next()?),
+            match &section.answer {
+                Answer::Ours => whole.push_str(answers.next()?),
+                Answer::Refused(refusal) => whole.push_str(refusal),
+                Answer::Idle(idle) => whole.extend([idle.as_str(), &transport(sections.first()?)]),
             }
         }
         Some(whole)
     }
 
-    /// Whether a candidate leads to the section that is used: those of sections that are refused lead nowhere, unless
-    /// they stand for ours as well.
+    /// The place of the section that candidates belong to.
+    pub fn carrier(&self) -> u16 {
+        self.carrier as u16
+    }
+
+    /// Whether a candidate leads to the transport that is used: those of other sections lead nowhere in the end.
     pub fn leads(&self, candidate: &Candidate) -> bool {
-        if self.sections[self.audio].bundled {
-            return true;
-        }
         let named = match &candidate.mid {
             Some(mid) => self.sections.iter().position(|section| section.mid == *mid),
             None => Some(usize::from(candidate.index)),
         };
         // One that names none of them may be meant for ours.
-        named.is_none_or(|at| at == self.audio || at >= self.sections.len())
+        named.is_none_or(|at| at == self.carrier || at >= self.sections.len())
     }
 }
 
@@ -172,6 +213,21 @@ fn refusal(section: &str, mid: &str) -> String {
     format!("m={kind} 0 {protocol} {format}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n")
 }
 
+/// The same without sound or pictures in either direction, but with a codec, as every section has.
+fn idle(section: &str, mid: &str) -> String {
+    let mut words = words(section);
+    let (kind, _, protocol) = (words.next(), words.next(), words.next());
+    let (kind, protocol, format) =
+        (kind.unwrap_or("video"), protocol.unwrap_or("UDP/TLS/RTP/SAVPF"), words.next().unwrap_or("0"));
+    let codec = [format!("a=rtpmap:{format} "), format!("a=fmtp:{format} ")];
+    let codec: String = section
+        .lines()
+        .filter(|line| codec.iter().any(|key| line.starts_with(key)))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    format!("m={kind} 9 {protocol} {format}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\na=rtcp-mux\r\n{codec}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,12 +248,34 @@ mod tests {
 
     #[test]
     fn video_is_taken_out_and_answered_as_refused_in_its_place() {
-        let offer = read(&[VIDEO, AUDIO, DATA]).unwrap();
+        let offer = read(&[AUDIO, VIDEO, DATA]).unwrap();
         assert_eq!(offer.sdp, [HEAD, AUDIO, DATA].concat());
         assert_eq!((offer.audio(), offer.session.as_str(), offer.version), ("0", "- 46117", 2));
-        let ours = ["v=0\r\n", AUDIO, DATA].concat();
-        assert_eq!(offer.answer(&ours).unwrap(), ["v=0\r\n", &refused("1"), AUDIO, DATA].concat());
+        let ours = ["v=0\r\na=group:BUNDLE 0 2\r\n", AUDIO, DATA].concat();
+        let answer = ["v=0\r\na=group:BUNDLE 0 2\r\n", AUDIO, &refused("1"), DATA].concat();
+        assert_eq!(offer.answer(&ours).unwrap(), answer);
         assert!(offer.answer("v=0\r\n").is_none());
+    }
+
+    #[test]
+    fn video_whose_transport_all_share_is_answered_as_inactive() {
+        let head = HEAD.replace("BUNDLE 0 1 2", "BUNDLE 1 0");
+        let offer = Remote::read(&[&head, VIDEO, AUDIO].concat(), None).unwrap();
+        assert_eq!((offer.sdp.clone(), offer.carrier()), ([&head, AUDIO].concat(), 0));
+        let answer = offer.answer(&["v=0\r\na=group:BUNDLE 0\r\n", AUDIO].concat()).unwrap();
+        let idle = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=inactive\r\na=rtcp-mux\r\n\
+            a=rtpmap:96 VP8/90000\r\na=ice-ufrag:x\r\n";
+        assert_eq!(answer, ["v=0\r\na=group:BUNDLE 1 0\r\n", idle, AUDIO].concat());
+    }
+
+    #[test]
+    fn without_a_group_sound_has_a_transport_of_its_own_and_there_is_no_text() {
+        let head = HEAD.replace("a=group:BUNDLE 0 1 2\r\n", "");
+        let offer = Remote::read(&[&head, VIDEO, AUDIO, DATA].concat(), None).unwrap();
+        assert_eq!(offer.sdp, [&head, "a=group:BUNDLE 0\r\n", AUDIO].concat());
+        assert_eq!(offer.carrier(), 1);
+        let answer = offer.answer(&["v=0\r\na=group:BUNDLE 0\r\n", AUDIO].concat()).unwrap();
+        assert!(answer.starts_with(&["v=0\r\n", &refused("1"), AUDIO, "m=application 0 "].concat()));
     }
 
     #[test]
@@ -211,15 +289,19 @@ mod tests {
     }
 
     #[test]
-    fn candidates_of_a_refused_section_are_left_out_unless_they_serve_all() {
+    fn candidates_of_another_transport_are_left_out() {
         let candidate =
             |mid: Option<&str>, index| Candidate { candidate: String::new(), mid: mid.map(Into::into), index };
-        let offer = read(&[VIDEO, AUDIO]).unwrap();
-        let leads = [(Some("0"), 0), (None, 1), (Some("audio"), 0), (None, 9)].map(|(mid, at)| candidate(mid, at));
-        assert!(leads.iter().all(|candidate| offer.leads(candidate)));
-        assert!([candidate(Some("1"), 1), candidate(None, 0)].iter().all(|candidate| !offer.leads(candidate)));
-        let shared = AUDIO.replace("audio 9", "audio 0").replace("a=mid:0", "a=bundle-only\r\na=mid:0");
-        assert!(read(&[VIDEO, &shared]).unwrap().leads(&candidate(Some("1"), 0)));
+        for (sections, carrier, other) in [(["0 1", AUDIO, VIDEO], "0", "1"), (["1 0", AUDIO, VIDEO], "1", "0")] {
+            let head = HEAD.replace("0 1 2", sections[0]);
+            let offer = Remote::read(&[&head, sections[1], sections[2]].concat(), None).unwrap();
+            let place = offer.carrier();
+            let leads =
+                [(Some(carrier), 0), (None, place), (Some("audio"), 0), (None, 9)].map(|(m, at)| candidate(m, at));
+            assert!(leads.iter().all(|candidate| offer.leads(candidate)));
+            let others = [candidate(Some(other), place), candidate(None, 1 - place)];
+            assert!(others.iter().all(|candidate| !offer.leads(candidate)));
+        }
     }
 
     #[test]
