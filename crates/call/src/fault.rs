@@ -1,8 +1,8 @@
-//! Planted faults: each breaks one of the nine rules of a call on purpose, so that the simulation can show that it notices.
+//! Planted faults: each breaks a rule on purpose, so that the simulation can show that it notices.
 //!
 //! Outside the tests of this crate [`planted`] is the constant `false`, and every use of it folds away.
 
-/// One fault for each rule of docs/architecture.md, in their order.
+/// One fault for each rule of a call in docs/architecture.md, in their order; then those of the queue and of rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     ConnectionBeforeAccept,
@@ -14,6 +14,22 @@ pub(crate) enum Fault {
     LinkLossEnds,
     SecondAcceptWins,
     WindowIgnored,
+    QueueTwice,
+    QueueOneSided,
+    QueueForgetsBlock,
+    QueueForgetsSkip,
+    QueueMatchesAway,
+    QueueSleeps,
+    QueueNewestFirst,
+    RoomOutsiderHeard,
+    RoomEcho,
+    RoomBothOffer,
+    RoomRenewedTwice,
+    RoomVersionStays,
+    RoomEmptyKept,
+    RoomRemovedReturns,
+    RoomRefusalTells,
+    RoomOverTwice,
 }
 
 #[cfg(not(test))]
