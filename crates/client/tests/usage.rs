@@ -57,6 +57,14 @@ fn a_wrong_command_line_is_told_in_one_sentence_with_status_2() {
     check_with(&["--input", "wav:/no/such.wav"], "/no/such.wav cannot be read");
     check_with(&["--output", "wav:/no/such/folder/out.wav"], "/no/such/folder does not exist");
     check_with(&["--loud"], "--loud");
+    check_with(&["--link", "bellwire://join?server=ws://h&token=t"], "cannot be used with");
+    check(&["call", "--link", "bellwire://room?server=ws://h&token=t&room=r"], "bellwire-cli room");
+    check(&["room", "--link", "bellwire://join?server=ws://h&token=t"], "--room");
+    check(&["room", "--server", "ws://h", "--token-file", &token], "--room");
+    check(&["match", "--server", "ws://h", "--token-file", &token, "--matches", "0"], "at least 1");
+    let link = "bellwire://room?token=secret-token";
+    let said = String::from_utf8(run(&["room", "--link", link]).stderr).unwrap();
+    assert!(said.contains("no server") && !said.contains("secret"), "{said}");
 }
 
 #[test]

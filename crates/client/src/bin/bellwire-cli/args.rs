@@ -1,7 +1,9 @@
 //! The command line, read and checked before anything is started.
 
 use crate::session::Role;
-use bellwire_client::{BookingId, Config, DeviceChoice, DeviceId, IceServer, Processing, Token, Url, media};
+use bellwire_client::{
+    BookingId, Config, DeviceChoice, DeviceId, IceServer, JoinLink, Processing, RoomId, Token, Url, media,
+};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rand::RngExt;
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Parser)]
-#[command(name = "bellwire-cli", version, about = "Booked one-to-one voice calls, without a window")]
+#[command(name = "bellwire-cli", version, about = "Voice calls, rooms and matches, without a window")]
 struct Options {
     #[command(subcommand)]
     task: Task,
@@ -27,28 +29,30 @@ pub enum Task {
     Call(SessionOptions),
     /// Waits for the other party's call and accepts it.
     Answer(SessionOptions),
+    /// Enters a room and stays until told otherwise.
+    Room(RoomOptions),
+    /// Joins the queue for the next partner and talks to them.
+    Match(MatchOptions),
 }
 
+/// Who signs in where, and with which sound.
 #[derive(Args)]
-pub struct SessionOptions {
+struct DeviceOptions {
     /// ws://HOST:PORT or wss://HOST
-    #[arg(long, value_name = "URL", value_parser = server)]
-    server: Url,
+    #[arg(long, value_name = "URL", value_parser = server, required_unless_present = "link")]
+    server: Option<Url>,
     /// A file that holds the token to sign in with.
-    #[arg(long, value_name = "FILE")]
-    token_file: PathBuf,
-    /// Without it: `call` takes the one booking that is open now, `answer` any.
-    #[arg(long, value_name = "ID")]
-    booking: Option<BookingId>,
+    #[arg(long, value_name = "FILE", required_unless_present = "link")]
+    token_file: Option<PathBuf>,
+    /// A join link, instead of server and token. Other users of this machine can read a command line.
+    #[arg(long, value_name = "LINK", conflicts_with_all = ["server", "token_file"])]
+    link: Option<String>,
     /// A microphone as `devices` lists it, or a WAV file to speak.
     #[arg(long, value_name = "NAME|wav:FILE", value_parser = device)]
     input: Option<DeviceChoice>,
     /// A speaker as `devices` lists it, or a WAV file to record into.
     #[arg(long, value_name = "NAME|wav:FILE", value_parser = device)]
     output: Option<DeviceChoice>,
-    /// Hang up so long after the call is connected.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
-    duration: Option<Duration>,
     /// How to say what happens.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     events: Format,
@@ -67,12 +71,75 @@ pub struct SessionOptions {
     /// Carry sound over this address of this machine alone.
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
-    /// Act on lines of standard input: accept, decline, mute, unmute, hangup, stats.
+    /// Act on lines of standard input; docs/cli.md lists them.
     #[arg(long)]
     control: bool,
     /// Play the ring and the other tones on the speaker.
     #[arg(long)]
     tones: bool,
+    /// Write this to the others as soon as they can read; more than once for more lines.
+    #[arg(long, value_name = "TEXT")]
+    say: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct SessionOptions {
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// Without it: `call` takes the one booking that is open now, `answer` any.
+    #[arg(long, value_name = "ID")]
+    booking: Option<BookingId>,
+    /// Hang up so long after the call is connected.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    duration: Option<Duration>,
+    /// Want the text of the call kept in its record.
+    #[arg(long)]
+    keep_chat: bool,
+}
+
+/// How long to stay, and with whom.
+#[derive(Args)]
+struct StayOptions {
+    /// Begin muted.
+    #[arg(long)]
+    mute: bool,
+    /// Leave so long after getting in.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    stays: Option<Duration>,
+    /// Leave so long after the expected members were heard.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    leave_after: Option<Duration>,
+    /// How long the expected members are waited for, from getting in.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, default_value = "60")]
+    expect_within: Duration,
+}
+
+#[derive(Args)]
+pub struct RoomOptions {
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// The room, where no link says it.
+    #[arg(long, value_name = "ID", required_unless_present = "link")]
+    room: Option<RoomId>,
+    #[command(flatten)]
+    stay: StayOptions,
+    /// So many others have to be heard, or the status says that they were not.
+    #[arg(long, value_name = "N")]
+    expect_members: Option<usize>,
+}
+
+#[derive(Args)]
+pub struct MatchOptions {
+    #[command(flatten)]
+    device: DeviceOptions,
+    #[command(flatten)]
+    stay: StayOptions,
+    /// Talk to so many partners, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    matches: u32,
+    /// Go on to the next partner so long after the match, where one is still to come.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    skip_after: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,11 +151,33 @@ pub enum Format {
 /// A run of `call` or `answer` that can begin.
 pub struct Plan {
     pub role: Role,
-    pub config: Config,
+    pub device: Device,
     pub booking: Option<BookingId>,
     pub duration: Option<Duration>,
+    pub keep_chat: bool,
+}
+
+/// A run of `room` or `match` that can begin.
+pub struct StayPlan {
+    pub device: Device,
+    pub aim: Aim,
+    pub mute: bool,
+    pub stays: Option<Duration>,
+    pub leave_after: Option<Duration>,
+    pub expect_members: usize,
+    pub expect_within: Duration,
+}
+
+pub enum Aim {
+    Room(RoomId),
+    Match { matches: u32, skip_after: Option<Duration> },
+}
+
+pub struct Device {
+    pub config: Config,
     pub format: Format,
     pub control: bool,
+    pub say: Vec<String>,
 }
 
 pub enum Usage {
@@ -102,7 +191,7 @@ pub fn read() -> Result<Task, Usage> {
     Options::try_parse().map(|options| options.task).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Usage::Help(error.to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Usage::Bad("say what to do: devices, call or answer (bellwire-cli --help tells more)".into())
+            Usage::Bad("say what to do: devices, call or answer, room or match (bellwire-cli --help tells more)".into())
         }
         _ => Usage::Bad(sentence(&error.to_string())),
     })
@@ -117,6 +206,44 @@ fn sentence(text: &str) -> String {
 
 impl SessionOptions {
     pub fn plan(self, role: Role) -> Result<Plan, String> {
+        let (device, room) = self.device.plan()?;
+        if room.is_some() {
+            return Err("this link leads to a room: give it to bellwire-cli room".into());
+        }
+        let (booking, duration, keep_chat) = (self.booking, self.duration, self.keep_chat);
+        Ok(Plan { role, device, booking, duration, keep_chat })
+    }
+}
+
+impl RoomOptions {
+    pub fn plan(self) -> Result<StayPlan, String> {
+        let (device, linked) = self.device.plan()?;
+        let room = self.room.or(linked).ok_or("this link leads to no room: say which with --room")?;
+        Ok(self.stay.plan(device, Aim::Room(room), self.expect_members.unwrap_or_default()))
+    }
+}
+
+impl MatchOptions {
+    pub fn plan(self) -> Result<StayPlan, String> {
+        let (device, _) = self.device.plan()?;
+        if self.matches == 0 {
+            return Err("--matches wants at least 1".into());
+        }
+        let aim = Aim::Match { matches: self.matches, skip_after: self.skip_after };
+        Ok(self.stay.plan(device, aim, 1))
+    }
+}
+
+impl StayOptions {
+    fn plan(self, device: Device, aim: Aim, expect_members: usize) -> StayPlan {
+        let Self { mute, stays, leave_after, expect_within } = self;
+        StayPlan { device, aim, mute, stays, leave_after, expect_members, expect_within }
+    }
+}
+
+impl DeviceOptions {
+    /// The device, and the room that its link leads to.
+    fn plan(self) -> Result<(Device, Option<RoomId>), String> {
         let (input, output) = (self.input.unwrap_or_default(), self.output.unwrap_or_default());
         check_input(&input)?;
         check_output(&output)?;
@@ -131,11 +258,18 @@ impl SessionOptions {
             ice_servers: self.ice_servers.as_deref().map(ice_servers).transpose()?.unwrap_or_default(),
             bind: self.bind,
         };
+        let (server, token, room) = match (self.link, self.server, self.token_file) {
+            (Some(link), _, _) => {
+                // Not read by clap, whose error would repeat the token.
+                let link = JoinLink::parse(&link).map_err(|why| why.to_string())?;
+                (link.server, link.token, link.room)
+            }
+            (None, Some(server), Some(file)) => (server, token(&file)?, None),
+            (None, _, _) => return Err("say where to sign in: --server and --token-file, or --link".into()),
+        };
         let device = DeviceId::from_bits(rand::rng().random());
-        let token = token(&self.token_file)?;
-        let config = Config { server: self.server, token, device, media, tones: self.tones };
-        let (booking, duration, format, control) = (self.booking, self.duration, self.events, self.control);
-        Ok(Plan { role, config, booking, duration, format, control })
+        let config = Config { server, token, device, media, tones: self.tones };
+        Ok((Device { config, format: self.events, control: self.control, say: self.say }, room))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lines on standard input, as the buttons of a window.
 
+use bellwire_client::{Complaint, Handle};
 use std::io::BufRead;
 use std::str::FromStr;
 use tokio::sync::mpsc;
@@ -7,27 +8,53 @@ use tokio::sync::mpsc;
 /// Lines that wait to be acted on. Full: no more is read.
 const LINES: usize = 16;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     Accept,
     Decline,
     Mute,
     Unmute,
+    /// Also `leave`.
     HangUp,
     Stats,
+    Say(String),
+    KeepChat(bool),
+    Lock(bool),
+    Remove(Handle),
+    Skip,
+    Block,
+    Report(Complaint),
 }
 
 impl FromStr for Line {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "accept" => Ok(Self::Accept),
-            "decline" => Ok(Self::Decline),
-            "mute" => Ok(Self::Mute),
-            "unmute" => Ok(Self::Unmute),
-            "hangup" => Ok(Self::HangUp),
-            "stats" => Ok(Self::Stats),
-            _ => Err("a control line is accept, decline, mute, unmute, hangup or stats".into()),
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match (word, rest.trim()) {
+            ("accept", "") => Ok(Self::Accept),
+            ("decline", "") => Ok(Self::Decline),
+            ("mute", "") => Ok(Self::Mute),
+            ("unmute", "") => Ok(Self::Unmute),
+            ("hangup" | "leave", "") => Ok(Self::HangUp),
+            ("stats", "") => Ok(Self::Stats),
+            ("keep", "") => Ok(Self::KeepChat(true)),
+            ("forget", "") => Ok(Self::KeepChat(false)),
+            ("lock", "") => Ok(Self::Lock(true)),
+            ("unlock", "") => Ok(Self::Lock(false)),
+            ("skip", "") => Ok(Self::Skip),
+            ("block", "") => Ok(Self::Block),
+            ("report", "abusive") => Ok(Self::Report(Complaint::Abusive)),
+            ("report", "unsafe") => Ok(Self::Report(Complaint::Unsafe)),
+            ("report", "spam") => Ok(Self::Report(Complaint::Spam)),
+            ("report", "other") => Ok(Self::Report(Complaint::Other)),
+            ("say", text) if !text.is_empty() => Ok(Self::Say(text.into())),
+            ("remove", member) if !member.is_empty() => {
+                Handle::new(member).map(Self::Remove).map_err(|_| "a member is named as in member_joined".into())
+            }
+            _ => Err("a control line is accept, decline, mute, unmute, hangup, stats, say TEXT, keep or forget; in a \
+                      room leave, lock, unlock or remove MEMBER; in a match skip, block or report abusive, unsafe, \
+                      spam or other"
+                .into()),
         }
     }
 }
@@ -46,4 +73,12 @@ pub fn lines() -> mpsc::Receiver<Result<Line, String>> {
         }
     });
     receiver
+}
+
+/// The next line; pending for ever where there are none.
+pub async fn next(lines: &mut Option<mpsc::Receiver<Result<Line, String>>>) -> Option<Result<Line, String>> {
+    match lines {
+        Some(lines) => lines.recv().await,
+        None => std::future::pending().await,
+    }
 }

@@ -3,8 +3,8 @@
 
 use crate::args::Format;
 use bellwire_client::{
-    Because, BookingId, CallId, DeviceEvent, DeviceFault, EndReason, Ending, ErrorCode, Link, Presence, Side, State,
-    Stats,
+    Because, BookingId, CallId, ChatNow, Departure, DeviceEvent, DeviceFault, EndReason, Ending, ErrorCode, Handle,
+    Link, Presence, RoomId, Side, State, Stats,
 };
 use serde::Serialize;
 use std::fmt;
@@ -73,9 +73,94 @@ pub enum Event {
         duration_ms: u64,
         confirmed: bool,
     },
+    /// Who wants the text of the call kept in its record.
+    KeepChat {
+        you: bool,
+        peer: bool,
+    },
+    /// A line of somebody else.
+    Text {
+        from: Handle,
+        text: String,
+    },
+    /// A line of ours is on every screen that can be reached.
+    TextDelivered {
+        text: String,
+    },
+    RoomEntered {
+        room: RoomId,
+        you: Handle,
+        host: bool,
+        matched: bool,
+    },
+    MemberJoined {
+        member: Handle,
+        host: bool,
+        muted: bool,
+    },
+    /// Their sound is being played, for the first time or again.
+    MemberHeard {
+        member: Handle,
+    },
+    MemberLost {
+        member: Handle,
+    },
+    MemberMuted {
+        member: Handle,
+        muted: bool,
+    },
+    /// Text reaches them, or no longer.
+    MemberReads {
+        member: Handle,
+        reads: bool,
+    },
+    MemberLeft {
+        member: Handle,
+    },
+    /// Without a member: this device.
+    Speaking {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        member: Option<Handle>,
+        speaking: bool,
+    },
+    Locked {
+        locked: bool,
+    },
+    RoomOver {
+        room: RoomId,
+        why: Departure,
+    },
+    #[serde(rename = "waiting")]
+    InQueue {
+        place: u32,
+    },
+    Matched {
+        room: RoomId,
+        partner: Handle,
+    },
+    /// The newest statistics of the connection with a member.
+    MemberStats {
+        member: Handle,
+        #[serde(flatten)]
+        stats: Box<Stats>,
+    },
+    /// What this process used until it left.
+    Usage(Usage),
     Error {
         message: String,
     },
+}
+
+/// Seconds of processor time and KiB of memory; `None` where the system does not say.
+#[derive(Clone, Debug, Serialize)]
+pub struct Usage {
+    pub seconds: f64,
+    pub cpu_seconds: Option<f64>,
+    /// The part of both that was spent in rooms.
+    pub room_seconds: f64,
+    pub room_cpu_seconds: Option<f64>,
+    /// The proportional share of memory (PSS), at the end.
+    pub pss_kib: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -130,6 +215,29 @@ impl Event {
         let Ending { reason, by, because, duration_ms } = ending.clone();
         Self::Ended { reason, by, because, duration_ms, confirmed }
     }
+}
+
+/// What is new in the lines of a call or room.
+pub fn text_events(old: &[ChatNow], new: &[ChatNow]) -> Vec<Event> {
+    let same = |a: &ChatNow, b: &ChatNow| a.from == b.from && a.text == b.text;
+    let begins = |at: usize| old.len() - at <= new.len() && old[at..].iter().zip(new).all(|(a, b)| same(a, b));
+    // The oldest may have been forgotten.
+    let forgotten = (0..=old.len()).find(|at| begins(*at)).unwrap_or(old.len());
+    let known = &old[forgotten..];
+    let mut events = Vec::new();
+    for (n, line) in new.iter().enumerate() {
+        let before = known.get(n);
+        match &line.from {
+            Some(from) if before.is_none() => {
+                events.push(Event::Text { from: from.clone(), text: line.text.clone() });
+            }
+            None if line.delivered && before.is_none_or(|before| !before.delivered) => {
+                events.push(Event::TextDelivered { text: line.text.clone() });
+            }
+            Some(_) | None => {}
+        }
+    }
+    events
 }
 
 pub fn state_name(state: &State) -> &'static str {
@@ -210,6 +318,42 @@ impl fmt::Display for Event {
             Self::Ended { reason, duration_ms, .. } => {
                 write!(f, "ended: {}, after {:.1} s", word(reason), *duration_ms as f64 / 1000.0)
             }
+            Self::KeepChat { you, peer } => {
+                let wish = |wants: &bool| if *wants { "wants" } else { "does not want" };
+                write!(f, "this side {} the text kept, the other {} it", wish(you), wish(peer))
+            }
+            Self::Text { from, text } => write!(f, "{from}: {text}"),
+            Self::TextDelivered { text } => write!(f, "delivered: {text}"),
+            Self::RoomEntered { room, matched: false, .. } => write!(f, "in room {room}"),
+            Self::RoomEntered { room, matched: true, .. } => write!(f, "in the match's room {room}"),
+            Self::MemberJoined { member, .. } => write!(f, "{member} is in the room"),
+            Self::MemberHeard { member } => write!(f, "{member} is heard"),
+            Self::MemberLost { member } => write!(f, "{member} is not heard any more"),
+            Self::MemberMuted { member, muted: true } => write!(f, "{member} is muted"),
+            Self::MemberMuted { member, muted: false } => write!(f, "{member} is not muted any more"),
+            Self::MemberReads { member, reads: true } => write!(f, "{member} can read"),
+            Self::MemberReads { member, reads: false } => write!(f, "{member} cannot read"),
+            Self::MemberLeft { member } => write!(f, "{member} is gone"),
+            Self::Speaking { member, speaking } => {
+                let who = member.as_ref().map_or("this side", Handle::as_str);
+                write!(f, "{who} {}", if *speaking { "speaks" } else { "is silent" })
+            }
+            Self::Locked { locked: true } => f.write_str("the room is locked"),
+            Self::Locked { locked: false } => f.write_str("the room is open"),
+            Self::RoomOver { room, why } => write!(f, "room {room} is over: {}", word(why)),
+            Self::InQueue { place } => write!(f, "waiting, place {place}"),
+            Self::Matched { partner, .. } => write!(f, "matched with {partner}"),
+            Self::MemberStats { member, stats } => {
+                write!(f, "{member}: ")?;
+                write_stats(f, stats)
+            }
+            Self::Usage(usage) => write!(
+                f,
+                "{:.1} s, {:.2} s of processor time, {} KiB of memory",
+                usage.seconds,
+                usage.cpu_seconds.unwrap_or_default(),
+                usage.pss_kib.unwrap_or_default()
+            ),
             Self::Error { message } => write!(f, "error: {message}"),
         }
     }

@@ -1,6 +1,6 @@
 //! `bellwire-cli`: one device of one person, without a window. docs/cli.md is its reference.
 //!
-//! It places or answers one call with the same engine as the desktop app, says on standard output what happens, and
+//! It places or answers one call, or is in one room or match, with the same engine as the desktop app, says on standard output what happens, and
 //! ends with a status that says how it went. Logs go to standard error; `BELLWIRE_LOG` sets what is logged.
 
 mod args;
@@ -8,8 +8,10 @@ mod control;
 mod events;
 mod interrupt;
 mod session;
+mod stay;
+mod usage;
 
-use args::{Plan, Task, Usage};
+use args::{Task, Usage};
 use bellwire_client::{DeviceKind, devices};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -38,8 +40,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let exit = match args::read() {
         Ok(Task::Devices { json }) => list_devices(json),
-        Ok(Task::Call(options)) => run(options.plan(session::Role::Calls)),
-        Ok(Task::Answer(options)) => run(options.plan(session::Role::Answers)),
+        Ok(Task::Call(options)) => run(options.plan(session::Role::Calls), session::run),
+        Ok(Task::Answer(options)) => run(options.plan(session::Role::Answers), session::run),
+        Ok(Task::Room(options)) => run(options.plan(), stay::run),
+        Ok(Task::Match(options)) => run(options.plan(), stay::run),
         Err(Usage::Help(text)) => {
             let _ = write!(std::io::stdout(), "{text}");
             Exit::Normal
@@ -54,14 +58,14 @@ fn bad_usage(sentence: &str) -> Exit {
     Exit::BadUsage
 }
 
-fn run(plan: Result<Plan, String>) -> Exit {
+fn run<P, R: Future<Output = Exit>>(plan: Result<P, String>, session: impl FnOnce(P) -> R) -> Exit {
     let plan = match plan {
         Ok(plan) => plan,
         Err(sentence) => return bad_usage(&sentence),
     };
     match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
-            let exit = runtime.block_on(session::run(plan));
+            let exit = runtime.block_on(session(plan));
             runtime.shutdown_background();
             exit
         }

@@ -2,15 +2,14 @@
 
 use crate::args::Plan;
 use crate::control::{self, Line};
-use crate::events::{Event, Events, refusal_sentence, state_name};
+use crate::events::{Event, Events, refusal_sentence, state_name, text_events};
 use crate::interrupt::Interrupt;
 use crate::{Exit, bad_usage};
 use bellwire_client::{
-    Because, BookingId, BookingState, BookingView, Client, CurrentCall, EndReason, Ending, Link, Presence, Request,
-    Side, Snapshot, State, Stats, Stop, UnixMs, Update,
+    Because, BookingId, BookingState, BookingView, Client, CurrentCall, EndReason, Ending, KeepChat, Link, Presence,
+    Request, Side, Snapshot, State, Stats, Stop, UnixMs, Update,
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 /// How long the server is waited for once this side is done.
@@ -27,14 +26,16 @@ pub async fn run(plan: Plan) -> Exit {
         Ok(interrupt) => interrupt,
         Err(error) => return bad_usage(&format!("the system gives no signals: {error}")),
     };
-    let mut lines = plan.control.then(control::lines);
-    let events = Events::start(plan.format);
-    let (client, mut updates) = Client::start(plan.config);
+    let mut lines = plan.device.control.then(control::lines);
+    let events = Events::start(plan.device.format);
+    let (client, mut updates) = Client::start(plan.device.config);
     let mut session = Session {
         role: plan.role,
         booking: plan.booking,
         duration: plan.duration,
-        accepts: !plan.control,
+        accepts: !plan.device.control,
+        keep_chat: plan.keep_chat,
+        say: plan.device.say,
         client,
         events,
         in_call: false,
@@ -51,7 +52,7 @@ pub async fn run(plan: Plan) -> Exit {
                 Some(update) => session.update(update),
                 None => session.leave(Exit::Refused),
             },
-            line = next(&mut lines) => match line {
+            line = control::next(&mut lines) => match line {
                 Some(line) => session.line(line),
                 None => lines = None,
             },
@@ -78,6 +79,9 @@ struct Session {
     duration: Option<Duration>,
     /// Accepts without being told to.
     accepts: bool,
+    /// To be asked for, and to be written, as soon as the call is connected.
+    keep_chat: bool,
+    say: Vec<String>,
     client: Client,
     events: Events,
     /// Dialled, or rung by the call that was waited for.
@@ -244,8 +248,17 @@ impl Session {
         if old.map_or(call.peer_muted, |old| old.peer_muted != call.peer_muted) {
             self.events.say(&Event::PeerMuted { muted: call.peer_muted });
         }
+        if old.map_or(KeepChat::default(), |old| old.keep_chat) != call.keep_chat {
+            self.events.say(&Event::KeepChat { you: call.keep_chat.you, peer: call.keep_chat.peer });
+        }
+        let known = old.map_or(&[][..], |old| &old.chat);
+        text_events(known, &call.chat).iter().for_each(|event| self.events.say(event));
         match &call.state {
             State::Connected => {
+                if std::mem::take(&mut self.keep_chat) {
+                    self.client.request(Request::KeepChat(true));
+                }
+                std::mem::take(&mut self.say).into_iter().for_each(|text| self.client.request(Request::Say(text)));
                 let first = old.is_none_or(|old| old.connected_ms.is_none());
                 if let (Some(duration), true) = (self.duration, first) {
                     self.hangs_up_at = Some(Instant::now() + duration);
@@ -276,6 +289,11 @@ impl Session {
             Ok(Line::Mute) => self.press("mute", Request::Mute(true)),
             Ok(Line::Unmute) => self.press("unmute", Request::Mute(false)),
             Ok(Line::HangUp) => self.hang_up(),
+            Ok(Line::Say(text)) => self.press("say", Request::Say(text)),
+            Ok(Line::KeepChat(keep)) => self.press(if keep { "keep" } else { "forget" }, Request::KeepChat(keep)),
+            Ok(Line::Lock(_) | Line::Remove(_) | Line::Skip | Line::Block | Line::Report(_)) => {
+                self.events.error("this is for rooms and matches");
+            }
             Ok(Line::Stats) => match &self.stats {
                 Some(stats) => self.events.say(&Event::Stats(stats.clone())),
                 None => self.events.error("there are no statistics yet"),
@@ -375,15 +393,7 @@ fn server_time(snapshot: &Snapshot) -> UnixMs {
     UnixMs(u64::try_from(here).unwrap_or(u64::MAX).saturating_add_signed(snapshot.server_time_offset_ms))
 }
 
-/// The next control line; pending for ever where there are none.
-async fn next(lines: &mut Option<mpsc::Receiver<Result<Line, String>>>) -> Option<Result<Line, String>> {
-    match lines {
-        Some(lines) => lines.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn at(moment: Option<Instant>) {
+pub async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
