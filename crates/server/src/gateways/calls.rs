@@ -7,6 +7,7 @@
 //! When the app's connection is lost the call goes on. The seat stays for the app: for the same connection, taken up
 //! again, or, if it was in a call, for the person's next one ([`LostSeats`]).
 
+mod call;
 mod connection;
 mod interpreter;
 mod lost;
@@ -23,7 +24,8 @@ use crate::sign_in::{Newcomer, SignedIn, sign_in};
 use crate::sio::{AckId, Socket};
 use bellwire_signaling::limits::FRAME;
 use bellwire_signaling::{DeviceId, ErrorCode, Resume, ServerFrame, SessionId, UserId};
-use interpreter::{Action, Interpreter, error_body};
+use call::error_body;
+use interpreter::{Action, Interpreter};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::ops::ControlFlow;

@@ -75,7 +75,7 @@ impl Signals {
 
     pub fn take_answer(&self, sdp: &Sdp) -> Result<Next, Fault> {
         match &self.own {
-            Some(own) if own == sdp => Ok(Next::Repeat),
+            Some(own) if !self.offers && own == sdp => Ok(Next::Repeat),
             None if !self.offers && self.theirs.is_some() => Ok(Next::Now),
             Some(_) | None => Err(Fault::wrong_state("there is no offer to answer")),
         }
@@ -96,9 +96,16 @@ impl Signals {
         self.own = None;
     }
 
-    /// A candidate of the app: to be sent on now, or not now.
-    pub fn trickle(&mut self, trickled: Trickled) -> Result<Option<Candidate>, Fault> {
-        match &self.own {
+    /// A candidate of the app: to be sent on now, or not now. `held` is the app's offer that waits for its turn: what
+    /// comes after it belongs to it, unless it says otherwise.
+    pub fn trickle(&mut self, mut trickled: Trickled, held: Option<&Sdp>) -> Result<Option<Candidate>, Fault> {
+        if let Some(held) = held
+            && trickled.ufrag.is_none()
+        {
+            trickled.ufrag = Some(ufrags(held).next().unwrap_or_default().to_owned());
+        }
+        let is_next = held.is_some_and(|held| belongs(&trickled, held));
+        match self.own.as_ref().filter(|_| !is_next) {
             Some(own) if belongs(&trickled, own) => return Ok(Some(trickled.candidate)),
             // Of the connection before, as far as anyone can tell.
             None if self.generation > 1 && trickled.ufrag.is_none() => return Ok(None),
@@ -150,6 +157,10 @@ impl Signals {
 /// Whether a candidate is of this description, as far as the two tell (RFC 8839, 5.4).
 fn belongs(trickled: &Trickled, sdp: &Sdp) -> bool {
     let Some(ufrag) = &trickled.ufrag else { return true };
-    let mut named = sdp.as_str().lines().filter_map(|line| line.strip_prefix("a=ice-ufrag:")).peekable();
-    named.peek().is_none() || named.any(|one| one.trim() == ufrag)
+    let mut named = ufrags(sdp).peekable();
+    named.peek().is_none() || named.any(|one| one == ufrag)
+}
+
+fn ufrags(sdp: &Sdp) -> impl Iterator<Item = &str> {
+    sdp.as_str().lines().filter_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::trim)
 }

@@ -4,20 +4,22 @@
 //! ([`Interpreter::told`]), and [`Interpreter::poll_action`] gives what is to be done, in order. It outlives the app's
 //! connection: with the session it is taken over by the app's next one.
 
-use super::connection::{Next, Signals};
+use super::call::{Call, Stage, error_body, missed};
+use super::connection::Next;
 use super::words::{self, Fault, Name, Said};
-use crate::clock;
 use crate::closing::{refusal, word};
 use crate::sio::AckId;
 use bellwire_signaling::{
-    AttemptId, Because, BookingId, CallId, CallView, Candidate, Command, CommandId, Connection, DescriptionKind,
-    EndReason, Ending, ErrorCode, Event, Peer, Phase, Reply, Sdp, ServerFrame, Side, UnixMs,
+    AttemptId, BookingId, CallId, CallView, Command, CommandId, Connection, DescriptionKind, Ending, ErrorCode, Event,
+    Phase, Reply, Sdp, ServerFrame, Side,
 };
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 
 /// Commands that wait for their answers. The app is told to wait when there are more.
 const ASKED: usize = 64;
+/// Calls that the app started, of which the views may still be on their way.
+const STARTED: usize = 8;
 /// Calls that are kept so that a late word of the app finds them.
 const CALLS: usize = 64;
 
@@ -34,6 +36,8 @@ pub struct Interpreter {
     topics: HashMap<BookingId, String>,
     /// In the order in which they were sent.
     asked: VecDeque<Asked>,
+    /// The calls that the app started last.
+    started: VecDeque<CallId>,
     /// Its answer says that all calls of this session are known.
     opening: Option<CommandId>,
     actions: VecDeque<Action>,
@@ -48,47 +52,10 @@ struct Asked {
 
 /// What of the app's is to be answered.
 #[derive(Clone, Debug)]
-struct Source {
-    name: Name,
-    booking: BookingId,
-    ack: Option<AckId>,
-}
-
-/// A call of a booking, as this seat knows it.
-struct Call {
-    call: CallId,
-    version: u32,
-    you: Side,
-    peer: Peer,
-    stage: Stage,
-    started_at: UnixMs,
-    signals: Signals,
-    /// An offer that waits for both sides to be ready.
-    held: Option<(Sdp, Source)>,
-    ready_for: u32,
-    shown: Shown,
-}
-
-/// ```text
-/// Rings -> Talks -> Over
-///     \        \-> Elsewhere -> Over
-///      `---------------'
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Rings,
-    Talks,
-    /// On another device of this person.
-    Elsewhere,
-    Over,
-}
-
-/// What the app was told.
-#[derive(Default)]
-struct Shown {
-    incoming: bool,
-    ringing: bool,
-    peer_muted: bool,
+pub struct Source {
+    pub name: Name,
+    pub booking: BookingId,
+    pub ack: Option<AckId>,
 }
 
 impl Interpreter {
@@ -229,7 +196,7 @@ impl Interpreter {
                 {
                     return Err((source, fault));
                 }
-                match call.signals.trickle(trickled) {
+                match call.signals.trickle(trickled, call.held.as_ref().map(|(sdp, _)| sdp)) {
                     Ok(None) => {
                         self.done(&source);
                         return Ok(());
@@ -319,9 +286,13 @@ impl Interpreter {
                 }
             }
         }
+        if let Ok(Reply::Call { call }) = &result {
+            self.started.truncate(STARTED - 1);
+            self.started.push_front(call.clone());
+        }
         let Some(source) = source else { return };
         match result {
-            Ok(Reply::Call { call }) => self.started(&source, &call),
+            Ok(Reply::Call { call }) => self.say_started(&source, &call),
             Ok(Reply::Done {} | Reply::Bookings { .. } | Reply::History { .. }) => self.done(&source),
             // What was on its way when the connection was renewed is of no use any more.
             Err(fault) if is_late_candidate(&command, &fault) => self.done(&source),
@@ -329,7 +300,7 @@ impl Interpreter {
         }
     }
 
-    fn started(&mut self, source: &Source, call: &CallId) {
+    fn say_started(&mut self, source: &Source, call: &CallId) {
         let Some(ack) = source.ack else { return };
         let crossed = self.find(call).is_some_and(|(_, call)| call.you == Side::Callee);
         let role = if crossed { "callee" } else { "caller" };
@@ -400,7 +371,11 @@ impl Interpreter {
             Some(known) if known.call == id => {}
             known => {
                 let busy = known.is_some_and(|call| call.stage != Stage::Over);
-                if let Phase::Ended { ending } = &phase {
+                // One that was over as soon as the app made it: the callee is in another call.
+                let made_here = you == Side::Caller && (self.is_starting(&booking) || self.started.contains(&id));
+                if let Phase::Ended { ending } = &phase
+                    && !made_here
+                {
                     // A call of which this app knows nothing, and that was over before it came.
                     let missed = missed(&booking, &id, &peer, you, ending);
                     self.actions.extend(missed);
@@ -409,7 +384,9 @@ impl Interpreter {
                     }
                 }
                 self.forget_old();
-                self.calls.insert(booking.clone(), Call::new(id.clone(), you, peer, &phase));
+                let over = matches!(phase, Phase::Ended { .. }) && !made_here;
+                let stage = if over { Stage::Over } else { Stage::Rings };
+                self.calls.insert(booking.clone(), Call::new(id.clone(), you, peer, stage));
             }
         }
         let Some(call) = self.calls.get_mut(&booking) else { return };
@@ -439,8 +416,7 @@ impl Interpreter {
             Phase::Elsewhere {} => {
                 let told = call.shown.incoming || call.stage == Stage::Talks;
                 if call.stage != Stage::Elsewhere && told {
-                    let body = json!({ "bookingId": booking, "callId": id });
-                    self.actions.push_back(Action::Emit { event: "call:answered-elsewhere", body });
+                    self.actions.push_back(call.answered_elsewhere(&booking));
                 }
                 call.stage = Stage::Elsewhere;
             }
@@ -459,8 +435,7 @@ impl Interpreter {
             self.actions.push_back(call.reconnect(booking));
         }
         if std::mem::replace(&mut call.shown.peer_muted, peer_muted) != peer_muted {
-            let body = json!({ "bookingId": booking, "callId": call.call, "muted": peer_muted });
-            self.actions.push_back(Action::Emit { event: "call:peer-muted", body });
+            self.actions.push_back(call.peer_muted(booking, peer_muted));
         }
         if call.ready_for < connection.generation {
             call.ready_for = connection.generation;
@@ -482,30 +457,20 @@ impl Interpreter {
         if matches!(stage, Stage::Over | Stage::Elsewhere) {
             return;
         }
-        let (id, peer, you) = (call.call.clone(), call.peer.clone(), call.you);
         let held = call.held.take();
-        let body = json!({
-            "bookingId": booking, "callId": id, "reason": reason(ending.reason), "endedBy": by(ending.by, you),
-            "because": ending.because.map(because), "duration": ending.duration_ms / 1_000,
-        });
-        let event = match ending.reason {
-            EndReason::Declined | EndReason::Busy if you == Side::Caller => "call:rejected",
-            EndReason::Declined
-            | EndReason::Busy
-            | EndReason::HungUp
-            | EndReason::Cancelled
-            | EndReason::NoAnswer
-            | EndReason::MediaFailed
-            | EndReason::MediaLost
-            | EndReason::BookingCancelled => "call:ended",
-        };
-        self.actions.push_back(Action::Emit { event, body });
-        if stage == Stage::Rings {
-            self.actions.extend(missed(booking, &id, &peer, you, ending));
-        }
+        let ended = call.ended(booking, ending);
+        let missed =
+            (stage == Stage::Rings).then(|| missed(booking, &call.call, &call.peer, call.you, ending)).flatten();
+        self.actions.extend([Some(ended), missed].into_iter().flatten());
         if let Some((_, source)) = held {
             self.fail(&source, &Fault::wrong_state("the call is over"));
         }
+    }
+
+    /// Whether the app's press of the button is not answered yet.
+    fn is_starting(&self, booking: &BookingId) -> bool {
+        let starts = |command: &Command| matches!(command, Command::Invite { booking: of, .. } if of == booking);
+        self.asked.iter().any(|asked| starts(&asked.command))
     }
 
     fn find(&mut self, id: &CallId) -> Option<(BookingId, &mut Call)> {
@@ -520,120 +485,9 @@ impl Interpreter {
     }
 }
 
-impl Call {
-    /// As it is before this seat has been told anything of it; one that has ended is over for good.
-    fn new(call: CallId, you: Side, peer: Peer, phase: &Phase) -> Self {
-        let stage = match phase {
-            Phase::Ended { .. } => Stage::Over,
-            Phase::Inviting { .. }
-            | Phase::Ringing { .. }
-            | Phase::Connecting { .. }
-            | Phase::Connected { .. }
-            | Phase::Reconnecting { .. }
-            | Phase::Elsewhere {} => Stage::Rings,
-        };
-        Self {
-            call,
-            version: 0,
-            you,
-            peer,
-            stage,
-            started_at: UnixMs(0),
-            signals: Signals::default(),
-            held: None,
-            ready_for: 0,
-            shown: Shown::default(),
-        }
-    }
-
-    fn may_signal(&self) -> Result<(), Fault> {
-        match self.stage {
-            Stage::Talks => Ok(()),
-            Stage::Rings => Err(Fault::wrong_state("the call is not accepted yet: send this again after it is")),
-            Stage::Elsewhere => Err(refusal(ErrorCode::OnAnotherDevice).into()),
-            Stage::Over => Err(Fault::wrong_state("the call is over")),
-        }
-    }
-
-    fn candidates(&self, candidates: Vec<Candidate>, done: bool) -> Command {
-        Command::Candidates { call: self.call.clone(), generation: self.signals.generation, candidates, done }
-    }
-
-    fn incoming(&self, booking: &BookingId, topic: Option<&String>) -> Action {
-        let body = json!({
-            "bookingId": booking, "callId": self.call, "from": self.peer.handle, "callerName": self.peer.name,
-            "topic": topic, "startedAt": self.started_at,
-        });
-        Action::Emit { event: "call:incoming", body }
-    }
-
-    fn ringing(&self, booking: &BookingId) -> Action {
-        Action::Emit { event: "call:ringing", body: json!({ "bookingId": booking, "callId": self.call }) }
-    }
-
-    fn accepted(&self, booking: &BookingId) -> Action {
-        let body = json!({ "bookingId": booking, "callId": self.call, "from": self.peer.handle });
-        Action::Emit { event: "call:accepted", body }
-    }
-
-    fn reconnect(&self, booking: &BookingId) -> Action {
-        let body = json!({ "bookingId": booking, "callId": self.call, "offers": self.signals.offers });
-        Action::Emit { event: "call:reconnect", body }
-    }
-
-    fn description(&self, booking: &BookingId, kind: DescriptionKind, sdp: &Sdp) -> Action {
-        let (event, field) = match kind {
-            DescriptionKind::Offer => ("call:offer", "offer"),
-            DescriptionKind::Answer => ("call:answer", "answer"),
-        };
-        let description = json!({ "type": field, "sdp": sdp });
-        Action::Emit { event, body: json!({ "bookingId": booking, field: description, "from": self.peer.handle }) }
-    }
-
-    fn candidate(&self, booking: &BookingId, candidate: &Candidate) -> Action {
-        let body = json!({ "bookingId": booking, "candidate": candidate, "from": self.peer.handle });
-        Action::Emit { event: "call:ice-candidate", body }
-    }
-}
-
-/// The body of a `call:error`.
-pub fn error_body(event: Option<&str>, booking: Option<String>, fault: &Fault) -> Value {
-    let mut body = fault.body();
-    body["bookingId"] = json!(booking);
-    body["event"] = json!(event);
-    body["timestamp"] = json!(clock::now());
-    body
-}
-
-/// For a callee who did not get to answer.
-fn missed(booking: &BookingId, call: &CallId, peer: &Peer, you: Side, ending: &Ending) -> Option<Action> {
-    let missed = match ending.reason {
-        EndReason::NoAnswer | EndReason::Cancelled | EndReason::Busy => you == Side::Callee,
-        EndReason::HungUp
-        | EndReason::Declined
-        | EndReason::MediaFailed
-        | EndReason::MediaLost
-        | EndReason::BookingCancelled => false,
-    };
-    let body = json!({
-        "bookingId": booking, "callId": call, "from": peer.handle, "callerName": peer.name,
-        "reason": reason(ending.reason),
-    });
-    missed.then_some(Action::Emit { event: "call:missed", body })
-}
-
 fn is_late_candidate(command: &Command, fault: &Fault) -> bool {
     matches!(command, Command::Candidates { .. }) && fault.code == word(ErrorCode::StaleGeneration)
 }
 
-fn by(by: Option<Side>, you: Side) -> Option<&'static str> {
-    by.map(|side| if side == you { "you" } else { "peer" })
-}
-
-fn reason(reason: EndReason) -> Value {
-    serde_json::to_value(reason).unwrap_or_default()
-}
-
-fn because(because: Because) -> Value {
-    serde_json::to_value(because).unwrap_or_default()
-}
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@
 //!
 //! Node 18 or later and `npm` have to be there. The packages are installed once, below the target folder.
 
+mod calls;
 mod driver;
 mod socketio;
 
