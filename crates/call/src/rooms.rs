@@ -25,9 +25,9 @@ use thiserror::Error;
 pub const GRACE_MS: u64 = 15_000;
 /// Rooms that one link may be in at once.
 pub const ROOMS_A_LINK: usize = 4;
-/// Candidates of one generation and direction that an app of an older system may send: those trickle each on its own
-/// and renegotiate within a generation.
-pub const CANDIDATES_OF_OLDER_APPS: u32 = 1_000;
+/// Candidates of one direction that an app of an older system may send after each of its offers: those apps trickle each
+/// on its own and renegotiate within a generation.
+pub const CANDIDATES_OF_OLDER_APPS: u32 = 10_000;
 
 /// One connection of one app to the server. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

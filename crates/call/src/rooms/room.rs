@@ -159,15 +159,17 @@ impl Room {
         if generation.is_some_and(|named| named != pair.generation) {
             return Err(RoomRefusal::StaleGeneration);
         }
+        let sent = &mut pair.candidates[usize::from(from > to)];
         match signal {
             SignalKind::Candidates(more) => {
-                let sent = &mut pair.candidates[usize::from(from > to)];
                 let sum = sent.saturating_add(more);
                 if sum > most {
                     return Err(RoomRefusal::RateLimited);
                 }
                 *sent = sum;
             }
+            // Within a generation an older app begins its ICE anew by an offer.
+            SignalKind::Offer if generation.is_none() => *sent = 0,
             SignalKind::Offer | SignalKind::Answer | SignalKind::Other => {}
         }
         Ok((to, pair.generation))
