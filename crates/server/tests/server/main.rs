@@ -8,5 +8,6 @@ mod older;
 mod operation;
 mod outage;
 mod rest;
+mod rooms;
 mod sessions;
 mod tokens;
