@@ -35,12 +35,12 @@ pub struct LinkId(pub u64);
 
 /// How an app decides who makes the offer. [`Member`] pairs are settled by this table, first line first:
 ///
-/// | of the two                | offers                                          |
-/// |---------------------------|-------------------------------------------------|
-/// | a pair (match)            | the first of it                                 |
-/// | either is `LowerIdOffers` | who has the lower [`Member::address`]           |
-/// | either is `NewcomerOffers`| who entered later                               |
-/// | both are `Native`         | who has the lower handle                        |
+/// | of the two                | offers                                                    |
+/// |---------------------------|-----------------------------------------------------------|
+/// | a pair (match)            | the first of it                                           |
+/// | either is `LowerIdOffers` | who has the lower handle: to those apps it is the user id |
+/// | either is `NewcomerOffers`| who entered later                                         |
+/// | both are `Native`         | who has the lower handle                                  |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Habit {
     /// Does as the view says.
@@ -91,16 +91,6 @@ pub struct Member {
     pub host: bool,
     pub muted: bool,
     pub linked: bool,
-}
-
-impl Member {
-    /// The id under which apps that compare ids see this member: a user id of one of their own kind, else the handle.
-    pub fn address(&self) -> &str {
-        match self.habit {
-            Habit::LowerIdOffers => self.user.as_str(),
-            Habit::Native | Habit::NewcomerOffers => self.handle.as_str(),
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -426,11 +416,6 @@ impl Rooms {
 
     pub fn member(&self, room: &RoomId, link: LinkId) -> Option<&Member> {
         self.rooms.get(room)?.member(link)
-    }
-
-    /// The member of that [`Member::address`], as apps that compare ids name it.
-    pub fn member_at(&self, room: &RoomId, address: &str) -> Option<&Member> {
-        self.members(room).find(|member| member.address() == address)
     }
 
     pub fn totals(&self) -> RoomTotals {

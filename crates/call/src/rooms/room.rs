@@ -303,14 +303,10 @@ impl Room {
 /// Who of two makes the offer: the table of [`Habit`].
 fn offerer(earlier: &Seat, later: &Seat) -> LinkId {
     let has = |habit| earlier.member.habit == habit || later.member.habit == habit;
-    let earlier_lower = if has(Habit::LowerIdOffers) {
-        earlier.member.address() <= later.member.address()
-    } else if has(Habit::NewcomerOffers) {
-        earlier.entered > later.entered
-    } else {
-        earlier.member.handle <= later.member.handle
-    };
-    if earlier_lower { earlier.member.link } else { later.member.link }
+    if has(Habit::NewcomerOffers) && !has(Habit::LowerIdOffers) {
+        return later.member.link;
+    }
+    if earlier.member.handle <= later.member.handle { earlier.member.link } else { later.member.link }
 }
 
 fn key(one: LinkId, other: LinkId) -> (LinkId, LinkId) {
