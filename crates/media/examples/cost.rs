@@ -1,11 +1,14 @@
-//! Measures what a call costs: `cost VOICE.wav [SECONDS]` runs two engines in one process, all processing on, files as
-//! devices, and prints the processor time of one of them (half of the process) and the memory of the process (Linux);
-//! before that what the pipeline alone costs, as fast as it runs.
+//! Measures what a call or a room costs: `cost VOICE.wav [SECONDS [PEOPLE]]` runs so many engines (2) in one process, each
+//! connected to each, all processing on, files as devices, and prints the processor time of one of them and the memory of
+//! the process (Linux): while all speak, and then while all are muted. Before that what the pipeline alone costs, as fast
+//! as it runs.
 
 use bellwire_media::pipeline::{Arrival, ReceiveSide, SendSide};
 use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, FRAME, Leg, Processing};
 use std::net::{IpAddr, Ipv4Addr};
+use std::task::Poll;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 #[tokio::main]
 async fn main() {
@@ -14,64 +17,91 @@ async fn main() {
         eprintln!("usage: cost VOICE.wav [SECONDS]");
         std::process::exit(2);
     };
-    let seconds: u64 = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(15);
+    let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<u32>().ok());
+    let (seconds, people) = (Duration::from_secs(number(1).unwrap_or(15).into()), number(2).unwrap_or(2));
     pipeline_alone(voice);
-    let bind = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let config = |out: &str| Config {
-        input: DeviceChoice::Wav(voice.into()),
-        output: DeviceChoice::Wav(std::env::temp_dir().join(out)),
-        bind,
-        ..Config::default()
-    };
-    let (a, mut at_a) = Engine::start(config("bellwire-cost-a.wav"));
-    let (b, mut at_b) = Engine::start(config("bellwire-cost-b.wav"));
+    let mut room: Vec<_> = (0..people)
+        .map(|at| {
+            Engine::start(Config {
+                input: DeviceChoice::Wav(voice.into()),
+                output: DeviceChoice::Wav(std::env::temp_dir().join(format!("bellwire-cost-{at}.wav"))),
+                bind: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                ..Config::default()
+            })
+        })
+        .collect();
     let begun = Instant::now();
-    a.command(Command::Open { leg: Leg::CALL, generation: 1 });
-    b.command(Command::Open { leg: Leg::CALL, generation: 1 });
-    a.command(Command::Offer { leg: Leg::CALL, generation: 1 });
-    let (mut flowing, mut answered, mut from) = (0, None, None);
-    let end = begun + Duration::from_secs(seconds + 2);
-    while Instant::now() < end {
-        let (event, to) = tokio::select! {
-            Some(event) = at_a.recv() => (event, &b),
-            Some(event) = at_b.recv() => (event, &a),
-            () = tokio::time::sleep(Duration::from_millis(100)) => continue,
-        };
-        match event {
-            Event::Description { generation, kind, sdp, .. } => {
-                answered = Some(Instant::now());
-                to.command(Command::SetRemote { leg: Leg::CALL, generation, kind, sdp });
-            }
-            Event::Candidates { generation, candidates, .. } => {
-                to.command(Command::AddCandidates { leg: Leg::CALL, generation, candidates });
-            }
-            Event::Flowing { .. } => {
-                flowing += 1;
-                if let (2, Some(answered)) = (flowing, answered) {
-                    println!(
-                        "both flow {:?} after the start, {:?} after the answer",
-                        begun.elapsed(),
-                        answered.elapsed()
-                    );
-                }
-            }
-            _ => {}
-        }
-        if from.is_none() && begun.elapsed() > Duration::from_secs(2) {
-            from = Some((Instant::now(), processor_seconds()));
+    for first in 0..people {
+        for second in first + 1..people {
+            let (a, b) = (&room[first as usize].0, &room[second as usize].0);
+            a.command(Command::Open { leg: Leg(second), generation: 1 });
+            b.command(Command::Open { leg: Leg(first), generation: 1 });
+            a.command(Command::Offer { leg: Leg(second), generation: 1 });
         }
     }
-    if let Some((since, before)) = from {
-        let share = (processor_seconds() - before) / since.elapsed().as_secs_f64();
-        println!("{:.2} % of a core for each endpoint", share * 50.0);
+    let mut flowing = 0;
+    while flowing < people * (people - 1) {
+        flowing += pass_on(&mut room).await;
+    }
+    println!("{people} people hear each other {:?} after the start", begun.elapsed());
+    pass_on_for(&mut room, Duration::from_secs(2)).await;
+    for muted in [false, true] {
+        room.iter().for_each(|(engine, _)| engine.command(Command::Mute(muted)));
+        // The pause begins.
+        pass_on_for(&mut room, Duration::from_secs(1)).await;
+        let (since, before) = (Instant::now(), processor_seconds());
+        pass_on_for(&mut room, seconds).await;
+        let share = (processor_seconds() - before) / since.elapsed().as_secs_f64() / f64::from(people);
+        let state = if muted { "all muted" } else { "all speaking" };
+        println!("{:.2} % of a core for each endpoint, {} legs, {state}", share * 100.0, people - 1);
     }
     for line in std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default().lines() {
         if line.starts_with("Pss:") || line.starts_with("Rss:") {
             println!("{line}");
         }
     }
-    a.shutdown().await;
-    b.shutdown().await;
+    for (engine, _) in room {
+        engine.shutdown().await;
+    }
+}
+
+type Member = (Engine, mpsc::Receiver<Event>);
+
+async fn pass_on_for(room: &mut [Member], time: Duration) {
+    let _ = tokio::time::timeout(time, async {
+        loop {
+            pass_on(room).await;
+        }
+    })
+    .await;
+}
+
+/// Passes the next event on, which each names by the other's place; the number of connections that flow by it.
+async fn pass_on(room: &mut [Member]) -> u32 {
+    let next = std::future::poll_fn(|context| {
+        for (at, (_, events)) in room.iter_mut().enumerate() {
+            if let Poll::Ready(Some(event)) = events.poll_recv(context) {
+                return Poll::Ready((at, event));
+            }
+        }
+        Poll::Pending
+    });
+    let (from, event) = next.await;
+    let to = |to: Leg| (&room[to.0 as usize].0, Leg(from as u32));
+    match event {
+        Event::Description { leg, generation, kind, sdp } => {
+            let (engine, leg) = to(leg);
+            engine.command(Command::SetRemote { leg, generation, kind, sdp });
+        }
+        Event::Candidates { leg, generation, candidates, .. } => {
+            let (engine, leg) = to(leg);
+            engine.command(Command::AddCandidates { leg, generation, candidates });
+        }
+        Event::Flowing { .. } => return 1,
+        Event::Failed { why, .. } => println!("failed: {why}"),
+        _ => {}
+    }
+    0
 }
 
 /// Twenty seconds of the voice, its samples taken as they are.

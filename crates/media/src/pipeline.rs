@@ -151,6 +151,8 @@ pub struct ReceiveSide {
     scratch: Vec<f32>,
     /// Samples concealed in a row.
     missing: usize,
+    /// Samples in a row that nobody hears.
+    faint: usize,
     decoded_in_row: u32,
     tally: Tally,
 }
@@ -169,6 +171,10 @@ struct Tally {
 const FADE_FROM: usize = 60 * 48;
 /// and is silence from here.
 const FADE_TO: usize = 240 * 48;
+/// No sample of what nobody hears is beyond -80 dBFS,
+const FAINT: f32 = 1e-4;
+/// and after so much of it the decoder rests.
+const REST_FROM: usize = 100 * 48;
 /// Sound is stretched where it is similar to itself; the farther off, the less similar it has to be.
 const FINE: Tolerance = Tolerance(0.85);
 const ROUGH: Tolerance = Tolerance(0.4);
@@ -184,6 +190,7 @@ impl ReceiveSide {
             sound: VecDeque::with_capacity(4 * PACKET),
             scratch: vec![0.0; opus::MAX_PACKET_SAMPLES],
             missing: 0,
+            faint: 0,
             decoded_in_row: 0,
             tally: Tally::default(),
         })
@@ -242,6 +249,7 @@ impl ReceiveSide {
                     self.decoded_in_row = self.decoded_in_row.saturating_add(1);
                     self.tally.decoded += 1;
                     self.tally.waited += waited + unplayed;
+                    self.note_faint(samples);
                     self.append(samples);
                 }
                 Err(error) => {
@@ -267,15 +275,22 @@ impl ReceiveSide {
                 self.jitter.made_up(samples);
             }
             Next::Quiet => {
-                // In a pause the decoder goes on with the noise that the far side described last.
-                if self.decoder.conceal(&mut self.scratch[..FRAME]).is_err() {
+                // In a pause the decoder goes on with the noise that the far side described last, and rests when there is
+                // none: most legs of a room are quiet most of the time.
+                if self.faint >= REST_FROM || self.decoder.conceal(&mut self.scratch[..FRAME]).is_err() {
                     self.scratch[..FRAME].fill(0.0);
                 }
+                self.note_faint(FRAME);
                 self.sound.extend(&self.scratch[..FRAME]);
                 self.jitter.made_up(FRAME);
             }
             Next::Wait => self.sound.extend(&SILENCE),
         }
+    }
+
+    fn note_faint(&mut self, samples: usize) {
+        let heard = self.scratch[..samples].iter().any(|sample| sample.abs() > FAINT);
+        self.faint = if heard { 0 } else { self.faint.saturating_add(samples) };
     }
 
     fn conceal(&mut self) -> usize {

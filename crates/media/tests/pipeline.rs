@@ -184,6 +184,11 @@ fn a_muted_voice_sends_little_reveals_nothing_and_is_no_loss() {
     let silence = &heard.sound[5_200 * 48..15_000 * 48];
     let loudest = silence.iter().fold(0.0f32, |most, sample| most.max(sample.abs()));
     assert!(loudest < 0.002, "something is heard: {loudest}");
+    // The decoder rests: what it makes of silence is near to nothing, never nothing at all.
+    let resting =
+        silence[48_000..].chunks_exact(FRAME).filter(|frame| frame.iter().all(|sample| *sample == 0.0)).count();
+    println!("{resting} of {} frames rest", silence[48_000..].len() / FRAME);
+    assert!(resting > 500, "{resting} frames rest");
     assert_eq!(heard.received.made_up, 0, "a pause counts as loss");
     assert_eq!(heard.received.counts.expected, heard.received.counts.received);
     let after = 16 * 48_000;
