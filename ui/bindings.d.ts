@@ -44,11 +44,15 @@ export type Confirm = { open: Sentence, what: Sentence, act: Sentence, };
 
 export type Connecting = { peer: Peer, line: Sentence, };
 
-export type Conversation = { peer: Peer, elapsed_s: number, 
+export type Conversation = { peer: Peer, 
+/**
+ * Nothing before the other one is heard.
+ */
+elapsed_s: number | null, 
 /**
  * What to know about the sound, while the other one is not heard.
  */
-line: Sentence | null, mute_line: Sentence | null, speaking: boolean, 
+line: Sentence | null, mute_line: Sentence | null, 
 /**
  * Blocking and reporting; not before it is known who the other one is.
  */

@@ -1,6 +1,7 @@
 // Keys people know from other phones. Accepting and declining need a chord, so that typing elsewhere when a ring window
 // comes up answers nothing; Enter and Escape do nothing there unless a button was reached on purpose.
-//   Ctrl+Shift+A accept, Ctrl+Shift+D decline, Ctrl+Shift+E end, M or Ctrl+Shift+M mute, hold Space to speak while muted
+//   Ctrl+Shift+A accept, Ctrl+Shift+D decline, Ctrl+Shift+E end or leave, M or Ctrl+Shift+M mute, hold Space to speak
+//   while muted, Ctrl+Shift+T open or close the text, Escape close it
 
 import { ask } from "./shell.js";
 
@@ -10,7 +11,7 @@ import { ask } from "./shell.js";
 const HOLD_MS = 300;
 
 /** @type {Record<string, Press[]>} */
-const chords = { KeyA: ["accept"], KeyD: ["decline"], KeyE: ["hang-up", "cancel"], KeyM: ["mute"] };
+const chords = { KeyA: ["accept"], KeyD: ["decline"], KeyE: ["hang-up", "cancel", "leave"], KeyM: ["mute"], KeyT: ["text"] };
 
 /** @param {(press: Press) => boolean} press presses a button of the bar, if it is there */
 export function watchKeys(press) {
@@ -33,10 +34,10 @@ export function watchKeys(press) {
       if (pressed) event.preventDefault();
       return;
     }
-    if (event.ctrlKey || event.altKey || event.metaKey || isTyped(event.target)) return;
-    if (event.key === "Escape") {
-      document.getElementById("reasons")?.removeAttribute("open");
-    } else if (event.key.toLowerCase() === "m") {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "Escape" && !event.isComposing) close(event.target);
+    if (isTyped(event.target)) return;
+    if (event.key.toLowerCase() === "m") {
       if (press("mute")) event.preventDefault();
     } else if (event.code === "Space" && isMuted() && !takesSpace(event.target)) {
       event.preventDefault();
@@ -54,6 +55,19 @@ export function watchKeys(press) {
     if (tapped && onMute) press("mute");
   });
   window.addEventListener("blur", release);
+}
+
+/** Closes what was opened and holds the focus, else the text. @param {EventTarget | null} target */
+function close(target) {
+  const part = target instanceof Element ? target.closest("#reasons[open], details.confirm[open], #partner[open]") : null;
+  if (part) {
+    part.removeAttribute("open");
+    part.querySelector("summary")?.focus();
+  } else if (document.body.dataset.text === "open") {
+    ask("open_text", { open: false });
+  } else {
+    document.getElementById("reasons")?.removeAttribute("open");
+  }
 }
 
 /** @param {EventTarget | null} target */

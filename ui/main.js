@@ -3,6 +3,7 @@
 import { level, press_of, render } from "./render.js";
 import { byId } from "./dom.js";
 import { watchKeys } from "./keys.js";
+import { takeWritten } from "./text.js";
 import { ask, listen, windowLabel } from "./shell.js";
 import { label, language } from "./words.js";
 
@@ -28,6 +29,15 @@ const presses = {
   "hang-up": () => ask("hang_up"),
   "call-again": (button) => ask("call", { booking: button.dataset.call ?? "" }),
   dismiss: () => ask("dismiss"),
+  search: () => ask("search"),
+  "stop-searching": () => ask("stop_searching"),
+  "next-person": () => ask("next_person"),
+  "find-next": () => ask("search"),
+  back: () => ask("dismiss"),
+  leave: () => ask("leave"),
+  "enter-room": () => ask("enter_room"),
+  "turn-back": () => ask("sign_out"),
+  text: (button) => ask("open_text", { open: button.getAttribute("aria-pressed") !== "true" }),
 };
 
 function watchPage() {
@@ -41,6 +51,11 @@ function watchPage() {
     else if (button.classList.contains("settings")) ask("open_microphone_settings");
     else if (button.id === "sign-out") ask("sign_out");
     else if (button.id === "history-more") ask("more_history");
+    else if (button.id === "lock") ask("lock_room", { locked: button.getAttribute("aria-pressed") !== "true" });
+    else if (button.id === "block") ask("block");
+    else if (button.id === "text-close") ask("open_text", { open: false });
+    else if (button.dataset.remove !== undefined) ask("remove_member", { member: button.dataset.remove });
+    else if (button.dataset.complaint) ask("report", { complaint: button.dataset.complaint });
   });
   byId("sign-in-form").addEventListener("submit", (event) => event.preventDefault());
   byId("join-link").addEventListener("keydown", (event) => {
@@ -52,6 +67,12 @@ function watchPage() {
     event.preventDefault();
     ask("find_people", { server: input("dev-server").value });
   });
+  byId("text-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const written = takeWritten();
+    if (written) ask("say", { text: written });
+  });
+  input("text-keep").addEventListener("change", () => ask("keep_text", { keep: input("text-keep").checked }));
   for (const [id, command] of [["input-device", "set_input"], ["output-device", "set_output"]]) {
     select(id).addEventListener("change", () => ask(command, { pick: JSON.parse(select(id).value) }));
   }

@@ -160,7 +160,7 @@ const sentences = {
   text_delivered: () => "Delivered",
   text_undelivered: () => "Not delivered yet",
   text_empty: () => "Write what is easier to read than to hear: a number, a name, a link.",
-  text_connecting: () => "Text can be sent as soon as the connection stands.",
+  text_connecting: () => "What you write is sent as soon as the connection stands.",
   text_no_channel: (s, f) => `${f.name(s.name)} uses an app that shows no text. Say it instead.`,
   text_nobody_here: () => "Nobody else is here to read.",
   text_unread: (s, f) => s.others === 0

@@ -1,13 +1,15 @@
 // Shows a view. One function for each screen; each only copies values of the view into elements of index.html.
 
 import { attribute, byId, keyed, show, stamp, text, within } from "./dom.js";
+import { person } from "./person.js";
+import { conversation, door, parted, partner, queue, room } from "./rooms.js";
+import { lines, panel } from "./text.js";
 import { format, label, say } from "./words.js";
 
 /** @typedef {import("./bindings.d.ts").View} View */
 /** @typedef {import("./bindings.d.ts").Screen} Screen */
 /** @typedef {import("./bindings.d.ts").Action} Action */
 /** @typedef {import("./bindings.d.ts").Card} Card */
-/** @typedef {import("./bindings.d.ts").Peer} Peer */
 /** @typedef {import("./bindings.d.ts").DeviceOption} DeviceOption */
 /** @typedef {import("./bindings.d.ts").Press} Press */
 
@@ -21,8 +23,10 @@ export function render(view) {
   }
   frame(view);
   screen(view.screen);
+  partner("partner" in view.screen ? view.screen.partner : null);
   sound(view);
   actions(view.actions);
+  panel(view.text);
   moveFocus(before, view.screen.name, focused);
 }
 
@@ -67,6 +71,12 @@ function screen(now) {
       person("elsewhere", now.peer, "");
       return text(byId("elsewhere-line"), say(now.line));
     case "ended": return ended(now);
+    case "queue": return queue(now);
+    case "match": return conversation(now);
+    case "match-over": return parted(now);
+    case "door": return door("", say(now.line), null, now.busy);
+    case "room": return room(now);
+    case "room-over": return door(now.topic, say(now.reason), now.code, false);
   }
 }
 
@@ -119,13 +129,15 @@ function home(now) {
   keyed(byId("later"), now.later, (each) => each.booking, row, (item, each) => card(within(item, ".booking"), each));
   show(byId("history-empty"), now.history.length === 0);
   show(byId("history-more"), now.more_history);
-  keyed(byId("history"), now.history, (past) => past.call, () => stamp("past"), (item, past) => {
+  keyed(byId("history"), now.history, (past) => past.call, () => label(stamp("past")), (item, past) => {
     attribute(item, "class", past.missed ? "past missed" : "past");
     text(within(item, ".initials"), past.peer.initials);
     text(within(item, ".peer"), past.peer.name);
     text(within(item, ".what"), say(past.what));
     text(within(item, ".length"), past.duration_s === null ? "" : format.timer(past.duration_s));
     text(within(item, ".when"), format.moment(past.at));
+    show(within(item, ".kept"), past.text.length > 0);
+    lines(within(item, ".kept ul"), past.text);
   });
 }
 
@@ -161,19 +173,11 @@ function check(now) {
   text(byId("speaker-line"), say(now.speaker));
 }
 
-/** @param {string} screen @param {Peer} peer @param {string} topic */
-function person(screen, peer, topic) {
-  const section = within(document, `section[data-for~="${screen}"]`);
-  text(within(section, ".initials"), peer.initials);
-  text(within(section, ".peer"), peer.name);
-  const line = section.querySelector(".topic");
-  if (line instanceof HTMLElement) text(line, topic);
-}
-
 /** @param {import("./bindings.d.ts").Incoming} now */
 function incoming(now) {
   person("incoming", now.peer, now.topic);
   text(byId("incoming-when"), now.starts_at === null ? "" : format.moment(now.starts_at));
+  text(byId("incoming-leaves"), say(now.leaves));
   keyed(within(byId("reasons"), "ul"), now.reasons, (reason) => reason.because, () => stamp("reason-row"), (node, reason) => {
     const button = within(node, "button");
     attribute(button, "data-because", reason.because);
@@ -190,6 +194,7 @@ function talk(now) {
   attribute(byId("quality"), "data-mood", now.mood);
   text(byId("peer-muted"), say(now.mute_line));
   text(byId("trouble"), say(now.trouble));
+  attribute(byId("trouble"), "class", "banner warning");
   show(byId("lost-part"), now.lost_s !== null);
   text(byId("lost"), say(now.lost));
   text(byId("lost-seconds"), now.lost_s === null ? "" : format.timer(now.lost_s));

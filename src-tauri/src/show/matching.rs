@@ -41,10 +41,9 @@ impl Shown<'_> {
         };
         let announce = line.clone().or(self.text_came()).unwrap_or_else(|| Sentence::TalkWith { name: name() });
         let conversation = Conversation {
-            elapsed_s: room.map_or(0, |room| self.elapsed_s(room)),
+            elapsed_s: room.filter(|_| sound != MemberSound::Connecting).map(|room| self.elapsed_s(room)),
             line,
             mute_line,
-            speaking: sound == MemberSound::Heard && other.is_some_and(|other| other.speaking),
             partner: known.map(menu),
             peer,
         };

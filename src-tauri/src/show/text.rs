@@ -33,24 +33,26 @@ impl Shown<'_> {
             (false, true) => Sentence::KeepTheirs { name: name() },
             (true, true) => Sentence::KeepBoth {},
         };
-        let keep = Some(KeepText { on: you, line });
-        TextPanel { keep, ..self.panel(&call.chat, call.chat_open, problem) }
+        let keep = call.chat_open || connecting || !call.chat.is_empty();
+        let keep = keep.then_some(KeepText { on: you, line });
+        TextPanel { keep, ..self.panel(&call.chat, call.chat_open || connecting, problem) }
     }
 
     pub(super) fn room_text(&self, room: &RoomNow) -> TextPanel {
-        let can_write = room.members.iter().any(|member| member.can_read);
+        let reads = room.members.iter().any(|member| member.can_read);
+        let comes = room.members.iter().any(|member| member.sound != MemberSound::Heard);
         let deaf = |member: &&MemberNow| !member.can_read && member.sound == MemberSound::Heard;
         let unread: Vec<&MemberNow> = room.members.iter().filter(deaf).collect();
         let problem = match unread.split_first() {
             None if room.members.is_empty() => Some(Sentence::TextNobodyHere {}),
-            None if !can_write => Some(Sentence::TextConnecting {}),
+            None if !reads => Some(Sentence::TextConnecting {}),
             None => None,
             Some((first, others)) => Some(Sentence::TextUnread {
                 name: peer(Some(&first.name)).name,
                 others: u32::try_from(others.len()).unwrap_or(u32::MAX),
             }),
         };
-        self.panel(&room.chat, can_write, problem)
+        self.panel(&room.chat, reads || comes, problem)
     }
 
     /// New text that nobody has seen yet.

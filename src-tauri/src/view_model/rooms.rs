@@ -16,11 +16,11 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
 pub struct Conversation {
     pub peer: Peer,
-    pub elapsed_s: u32,
+    /// Nothing before the other one is heard.
+    pub elapsed_s: Option<u32>,
     /// What to know about the sound, while the other one is not heard.
     pub line: Option<Sentence>,
     pub mute_line: Option<Sentence>,
-    pub speaking: bool,
     /// Blocking and reporting; not before it is known who the other one is.
     pub partner: Option<PartnerMenu>,
 }

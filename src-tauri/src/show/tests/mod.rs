@@ -70,9 +70,8 @@ fn outline(view: &View) -> String {
         }
         Screen::Queue(now) => lines.push(format!("{} since {}", said(&now.place), now.since)),
         Screen::Match(now) => {
-            lines.push(format!("elapsed {} s", now.elapsed_s));
+            lines.extend(now.elapsed_s.map(|s| format!("elapsed {s} s")));
             lines.extend(now.line.iter().chain(&now.mute_line).map(said));
-            lines.extend(now.speaking.then(|| "speaks".to_owned()));
             lines.extend(now.partner.as_ref().map(menu));
         }
         Screen::MatchOver(now) => {
