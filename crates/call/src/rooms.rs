@@ -21,8 +21,8 @@ use smallvec::SmallVec;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use thiserror::Error;
 
-/// A member whose link is down keeps the seat this long.
-pub const GRACE_MS: u64 = 15_000;
+/// A member whose link is down keeps the seat this long: as long as the session can come back. Sound needs no link.
+pub const GRACE_MS: u64 = limits::RESUME_SECONDS * 1_000;
 /// Rooms that one link may be in at once.
 pub const ROOMS_A_LINK: usize = 4;
 /// Candidates of one direction that an app of an older system may send after each of its offers: those apps trickle each

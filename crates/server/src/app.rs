@@ -84,6 +84,7 @@ pub async fn start(config: Config, data: &DataDir, listen: &str, metrics: Promet
     let (switchboard, task) = Switchboard::start(store.clone(), health.clone(), config.dev).await?;
     let open_rooms = config.speaks(Older::Rooms) || config.speaks(Older::Channels);
     let lobby = Arc::new(Lobby::open(store.clone(), Arc::new(InProcess::default()), open_rooms).await?);
+    let lost_seats = LostSeats::of_calls(&store.recent_calls(clock::now()).await?);
     let public_url = public_url(&config, listen);
     let app = App {
         config,
@@ -92,7 +93,7 @@ pub async fn start(config: Config, data: &DataDir, listen: &str, metrics: Promet
         switchboard,
         lobby,
         watch: Arc::default(),
-        lost_seats: LostSeats::default(),
+        lost_seats,
         health,
         rates: UserRates::default(),
         addresses: Arc::default(),

@@ -14,7 +14,7 @@ use crate::auth::Scope;
 use crate::closing::{Closing, close, refusal, refusal_until, word};
 use crate::config::waits;
 use crate::inbound;
-use crate::lobby::is_for_lobby;
+use crate::lobby::{Device, is_for_lobby};
 use crate::rate::{self, Bucket};
 use crate::session::{Outgoing, frame};
 use crate::views;
@@ -83,7 +83,7 @@ async fn serve(app: Arc<App>, io: Upgraded, origin: Origin) {
         Ok((peer, mut queue)) => {
             let mut socket = Socket { app: &app, ws: &mut ws, peer: &peer, bucket: full_bucket(), bad: 0, over: 0 };
             let end = socket.run(&mut queue).await;
-            app.lobby.native_lost(&peer.who);
+            app.lobby.native_lost(&peer.who, peer.number);
             app.switchboard.lost(peer.who, peer.number).await.ok();
             end
         }
@@ -191,8 +191,9 @@ impl Socket<'_> {
                 self.say(&answer).await
             }
             command if is_for_lobby(&command) => {
-                let Peer { who, name, scope, .. } = self.peer;
-                let done = self.app.lobby.command(&self.app.switchboard, who, name, scope, &command);
+                let Peer { who, name, scope, number } = self.peer;
+                let device = Device { who, number: *number, name, scope };
+                let done = self.app.lobby.command(&self.app.switchboard, &device, &command);
                 let answer = match done {
                     Ok(reply) => ServerFrame::Ack { id, reply },
                     Err(error) => ServerFrame::Refused { id: Some(id), error },

@@ -23,18 +23,11 @@ pub(super) struct Room {
     removed: HashSet<UserId>,
     /// In the order in which they entered.
     order: Vec<LinkId>,
-    members: HashMap<LinkId, Seat>,
+    members: HashMap<LinkId, Member>,
     handles: HashMap<Handle, LinkId>,
     users: HashMap<UserId, LinkId>,
     /// By the lower link first.
     pairs: HashMap<(LinkId, LinkId), Pair>,
-    /// The number of the next to enter.
-    next: u64,
-}
-
-struct Seat {
-    member: Member,
-    entered: u64,
 }
 
 /// The connection of two members.
@@ -60,7 +53,6 @@ impl Room {
             handles: HashMap::new(),
             users: HashMap::new(),
             pairs: HashMap::new(),
-            next: 1,
         }
     }
 
@@ -70,7 +62,7 @@ impl Room {
         self.topic = plan.topic;
         self.most = plan.most;
         for seat in self.members.values_mut() {
-            seat.member.host = listed.get(&seat.member.user).copied().unwrap_or(false);
+            seat.host = listed.get(&seat.user).copied().unwrap_or(false);
         }
         let unlisted = self.members().filter(|member| !listed.contains_key(&member.user)).map(|member| member.link);
         let unlisted = unlisted.collect();
@@ -108,12 +100,11 @@ impl Room {
         self.handles.insert(handle.clone(), link);
         self.users.insert(user.clone(), link);
         let member = Member { link, user, handle, name, habit, joined_at: now, host, muted: false, linked: true };
-        let newcomer = Seat { member, entered: self.next };
-        self.next += 1;
+        let newcomer = member;
         for other in self.members.values() {
-            let offers = if matches!(self.kind, Kind::Pair) { other.member.link } else { offerer(other, &newcomer) };
+            let offers = if matches!(self.kind, Kind::Pair) { other.link } else { offerer(other, &newcomer) };
             let pair = Pair { generation: 1, candidates: [0, 0], offers };
-            self.pairs.insert(key(link, other.member.link), pair);
+            self.pairs.insert(key(link, other.link), pair);
         }
         self.members.insert(link, newcomer);
         self.order.push(link);
@@ -122,7 +113,7 @@ impl Room {
 
     /// In a room that nobody planned the one who is here longest becomes host after a host.
     pub(super) fn unseat(&mut self, link: LinkId) -> Option<Member> {
-        let member = self.members.remove(&link)?.member;
+        let member = self.members.remove(&link)?;
         self.order.retain(|other| *other != link);
         self.handles.remove(&member.handle);
         self.users.remove(&member.user);
@@ -133,7 +124,7 @@ impl Room {
             && matches!(self.kind, Kind::Open)
             && let Some(next) = self.order.first().and_then(|first| self.members.get_mut(first))
         {
-            next.member.host = true;
+            next.host = true;
         }
         self.changed();
         Some(member)
@@ -142,7 +133,7 @@ impl Room {
     /// This person enters no more.
     pub(super) fn bar(&mut self, link: LinkId) {
         if let Some(seat) = self.members.get(&link) {
-            self.removed.insert(seat.member.user.clone());
+            self.removed.insert(seat.user.clone());
         }
     }
 
@@ -221,13 +212,13 @@ impl Room {
 
     pub(super) fn set_muted(&mut self, link: LinkId, muted: bool) -> bool {
         let seat = self.members.get_mut(&link);
-        let new = seat.is_some_and(|seat| std::mem::replace(&mut seat.member.muted, muted) != muted);
+        let new = seat.is_some_and(|seat| std::mem::replace(&mut seat.muted, muted) != muted);
         self.changed_if(new)
     }
 
     pub(super) fn set_linked(&mut self, link: LinkId, linked: bool) -> bool {
         let seat = self.members.get_mut(&link);
-        let new = seat.is_some_and(|seat| std::mem::replace(&mut seat.member.linked, linked) != linked);
+        let new = seat.is_some_and(|seat| std::mem::replace(&mut seat.linked, linked) != linked);
         self.changed_if(new)
     }
 
@@ -241,7 +232,7 @@ impl Room {
     }
 
     pub(super) fn member(&self, link: LinkId) -> Option<&Member> {
-        self.members.get(&link).map(|seat| &seat.member)
+        self.members.get(&link)
     }
 
     pub(super) fn link_of(&self, handle: &Handle) -> Option<LinkId> {
@@ -301,12 +292,12 @@ impl Room {
 }
 
 /// Who of two makes the offer: the table of [`Habit`].
-fn offerer(earlier: &Seat, later: &Seat) -> LinkId {
-    let has = |habit| earlier.member.habit == habit || later.member.habit == habit;
+fn offerer(earlier: &Member, later: &Member) -> LinkId {
+    let has = |habit| earlier.habit == habit || later.habit == habit;
     if has(Habit::NewcomerOffers) && !has(Habit::LowerIdOffers) {
-        return later.member.link;
+        return later.link;
     }
-    if earlier.member.handle <= later.member.handle { earlier.member.link } else { later.member.link }
+    if earlier.handle <= later.handle { earlier.link } else { later.link }
 }
 
 fn key(one: LinkId, other: LinkId) -> (LinkId, LinkId) {

@@ -23,7 +23,7 @@ use crate::session::Outgoing;
 use crate::sign_in::{Newcomer, SignedIn, sign_in};
 use crate::sio::{AckId, Socket};
 use bellwire_signaling::limits::FRAME;
-use bellwire_signaling::{DeviceId, ErrorCode, Resume, ServerFrame, SessionId, UserId};
+use bellwire_signaling::{BookingId, DeviceId, ErrorCode, Resume, ServerFrame, SessionId, UserId};
 use call::error_body;
 use interpreter::{Action, Interpreter};
 use serde_json::json;
@@ -135,7 +135,8 @@ impl Seat {
 struct Kept {
     user: UserId,
     device: DeviceId,
-    scope: Scope,
+    /// Of the token; not known of one that is from before a restart of the server.
+    scope: Result<Scope, BookingId>,
     /// The session, once there was one, and the last event of it that was dealt with.
     resume: Option<Resume>,
     interpreter: Interpreter,
@@ -148,9 +149,27 @@ impl Kept {
             user: identity.user.clone(),
             // invariant: a letter and 32 hexadecimal digits are always an id.
             device: DeviceId::new(text).unwrap_or_else(|_| unreachable!("a device's id is printable")),
-            scope: identity.scope.clone(),
+            scope: Ok(identity.scope.clone()),
             resume: None,
             interpreter: Interpreter::default(),
+        }
+    }
+
+    /// From before a restart: its session is gone, and what of its call had been said.
+    fn restored(user: UserId, device: DeviceId, booking: BookingId) -> Self {
+        Self { user, device, scope: Err(booking), resume: None, interpreter: Interpreter::after_restart() }
+    }
+
+    /// Whether a device with this id is an older app's.
+    fn is_seat(device: &DeviceId) -> bool {
+        let digits = device.as_str().strip_prefix('o').filter(|digits| digits.len() == 32);
+        digits.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+    }
+
+    fn admits(&self, scope: &Scope) -> bool {
+        match &self.scope {
+            Ok(own) => own == scope,
+            Err(booking) => scope.admits_booking(booking),
         }
     }
 }
@@ -176,6 +195,7 @@ impl Task {
     async fn run(mut self) {
         let mut kept = match self.app.lost_seats.newest(&self.identity.user, &self.identity.scope) {
             Some(mut kept) => {
+                kept.scope = Ok(self.identity.scope.clone());
                 kept.interpreter.move_over();
                 kept
             }

@@ -178,7 +178,7 @@ fn identify(app: &App, auth: Option<&RawValue>, headers: &HeaderMap) -> Result<O
     let identity = token
         .map_err(|_| ErrorCode::Unauthenticated)
         .and_then(|token| app.check_token(&token))
-        .map_err(|code| refused_and_counted(code))?;
+        .map_err(refused_and_counted)?;
     Ok(Some(identity))
 }
 

@@ -11,7 +11,7 @@ mod native;
 mod record;
 mod voice;
 
-pub use native::is_for_lobby;
+pub use native::{Device, is_for_lobby};
 pub use voice::{Body, Card, QueueNews, Signal, System, Voice, What};
 
 use crate::clock;
@@ -49,7 +49,7 @@ struct State {
     rooms: Rooms,
     queue: MatchQueue,
     links: HashMap<LinkId, Linked>,
-    natives: HashMap<Who, LinkId>,
+    natives: HashMap<Who, native::NativeLink>,
     matches: HashMap<LinkId, Match>,
     partners: HashMap<UserId, VecDeque<Partner>>,
 }
@@ -123,6 +123,7 @@ impl Lobby {
                     state.rooms.timeout(now);
                     state.queue.timeout(now);
                     self.settle(&mut state, now);
+                    self.forget_lost_natives(&mut state, now);
                     state.note_totals();
                 }
                 () = stop.cancelled() => return,

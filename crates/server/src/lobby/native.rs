@@ -2,31 +2,52 @@
 //!
 //! A device has one link, made when it first asks for something and kept while its session can come back.
 
-use super::{Body, Card, Lobby, Person, QueueNews, Signal, System, Voice, What};
+use super::{Body, Card, Lobby, Person, QueueNews, Signal, State, System, Voice, What};
 use crate::auth::Scope;
+use crate::clock;
 use crate::closing::{refusal, refusal_until};
 use crate::switchboard::Switchboard;
 use bellwire_call::Who;
 use bellwire_call::matching::QueueRefusal;
-use bellwire_call::rooms::{Habit, LinkId, Notice, RoomEffect, RoomRefusal, Rooms};
+use bellwire_call::rooms::{GRACE_MS, Habit, LinkId, Notice, RoomEffect, RoomRefusal, Rooms};
 use bellwire_signaling::{
-    Candidate, CandidateLine, Command, DescriptionKind, ErrorCode, Event, Handle, Reply, Sdp, WireError,
+    Candidate, CandidateLine, Command, Departure, DescriptionKind, ErrorCode, Event, Handle, Reply, Sdp, UnixMs,
+    WireError,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use tracing::{debug, warn};
 
+/// One who searches and whose app loses its link waits no longer after this.
+const WAITING_GRACE_MS: u64 = 15_000;
+
+/// A signed-in device that asks for something.
+#[derive(Clone, Copy)]
+pub struct Device<'a> {
+    pub who: &'a Who,
+    /// Of its socket.
+    pub number: u64,
+    pub name: &'a str,
+    pub scope: &'a Scope,
+}
+
+/// The link of a device, and the socket that it has or had last.
+pub(super) struct NativeLink {
+    link: LinkId,
+    number: u64,
+    lost_at: Option<UnixMs>,
+}
+
 impl Lobby {
     /// Carries out a command of a native device. The answer is final; what else follows comes as events.
     pub fn command(
         &self,
         switchboard: &Switchboard,
-        who: &Who,
-        name: &str,
-        scope: &Scope,
+        device: &Device<'_>,
         command: &Command,
     ) -> Result<Reply, WireError> {
+        let Device { who, number, name, scope } = *device;
         if let Some(room) = room_of(command) {
             if !scope.admits_room(room) {
                 return Err(refusal(ErrorCode::NotFound));
@@ -34,7 +55,7 @@ impl Lobby {
         } else if *scope != Scope::Person {
             return Err(refusal(ErrorCode::NotFound));
         }
-        let link = self.native_link(switchboard, who, name);
+        let link = self.native_link(switchboard, who, number, name);
         let answer = match command {
             Command::EnterRoom { room } => self.enter(link, room, *scope == Scope::Person).map_err(code_of),
             Command::LeaveRoom { room } => self.leave(link, room).map_err(code_of),
@@ -79,24 +100,55 @@ impl Lobby {
         answer.map(|()| Reply::Done {}).map_err(refusal)
     }
 
-    /// The device's socket is lost; its session may come back.
-    pub fn native_lost(&self, who: &Who) {
-        let link = self.lock().natives.get(who).copied();
+    /// The device's socket of this number is lost; its session may come back.
+    pub fn native_lost(&self, who: &Who, number: u64) {
+        let link = {
+            let mut state = self.lock();
+            let native = state.natives.get_mut(who).filter(|native| native.number == number);
+            native.map(|native| {
+                native.lost_at = Some(clock::now());
+                native.link
+            })
+        };
         if let Some(link) = link {
             self.away(link);
         }
     }
 
     /// The device has a socket again. In a session that was not resumed it enters its room anew.
-    pub fn native_back(&self, who: &Who) {
-        let link = self.lock().natives.get(who).copied();
+    pub fn native_back(&self, who: &Who, number: u64) {
+        let link = self.lock().natives.get_mut(who).map(|native| {
+            (native.number, native.lost_at) = (number, None);
+            native.link
+        });
         if let Some(link) = link {
             self.back(link);
         }
     }
 
-    fn native_link(&self, switchboard: &Switchboard, who: &Who, name: &str) -> LinkId {
-        let known = self.lock().natives.get(who).copied();
+    /// Devices whose session cannot come back are gone; those that waited for a partner wait no longer.
+    pub(super) fn forget_lost_natives(&self, state: &mut State, now: UnixMs) {
+        let lost_for = |native: &NativeLink| native.lost_at.map_or(0, |at| now.since(at));
+        let waiting = state.natives.values().filter(|native| lost_for(native) > WAITING_GRACE_MS);
+        let waiting: Vec<LinkId> = waiting.map(|native| native.link).collect();
+        for link in waiting {
+            if state.queue.stop(link, now) {
+                state.tell(link, &QueueNews::Idle);
+            }
+        }
+        let gone = state.natives.iter().filter(|(_, native)| lost_for(native) > GRACE_MS);
+        let gone: Vec<(Who, LinkId)> = gone.map(|(who, native)| (who.clone(), native.link)).collect();
+        for (who, link) in gone {
+            state.queue.gone(link, now);
+            state.rooms.gone(link, Departure::Lost, now);
+            self.settle(state, now);
+            state.links.remove(&link);
+            state.natives.remove(&who);
+        }
+    }
+
+    fn native_link(&self, switchboard: &Switchboard, who: &Who, number: u64, name: &str) -> LinkId {
+        let known = self.lock().natives.get(who).map(|native| native.link);
         if let Some(link) = known {
             return link;
         }
@@ -108,7 +160,7 @@ impl Lobby {
             habit: Habit::Native,
         };
         let link = self.connect(Arc::new(voice), person);
-        self.lock().natives.insert(who.clone(), link);
+        self.lock().natives.insert(who.clone(), NativeLink { link, number, lost_at: None });
         link
     }
 }

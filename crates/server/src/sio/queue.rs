@@ -45,6 +45,12 @@ impl Kept {
     pub fn push(&mut self, packet: Outgoing, now: Instant) {
         self.last += 1;
         self.bytes += packet.bytes();
+        // First, so that the buffer does not double for the one packet too many.
+        if self.packets.len() == PACKETS
+            && let Some((_, oldest)) = self.packets.pop_front()
+        {
+            self.bytes -= oldest.bytes();
+        }
         self.packets.push_back((now, packet));
         self.prune(now);
     }
@@ -53,7 +59,7 @@ impl Kept {
     pub fn prune(&mut self, now: Instant) {
         while let Some((at, packet)) = self.packets.front() {
             let is_old = now.saturating_duration_since(*at) > AGE;
-            if self.packets.len() <= PACKETS && self.bytes <= BYTES && !is_old {
+            if self.bytes <= BYTES && !is_old {
                 break;
             }
             self.bytes -= packet.bytes();

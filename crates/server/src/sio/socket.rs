@@ -88,11 +88,17 @@ impl Socket {
     /// An event as the JSON array of its name and arguments, `["name",1]`: for relays, which have it as text. That it is
     /// one is the caller's duty.
     pub fn emit_raw(&self, array: &str) {
-        self.emit_with(array, Vec::new());
+        self.emit_parts(&[array], Vec::new());
     }
 
     /// The same with attachments; their places in the array are `{"_placeholder":true,"num":0}` and so on, all of them.
     pub fn emit_with(&self, array: &str, attachments: Vec<Bytes>) {
+        self.emit_parts(&[array], attachments);
+    }
+
+    /// The same with the array in parts, which spares a relay to put it together first:
+    /// `&["[\"webrtc_offer\",", body.get(), "]"]`.
+    pub fn emit_parts(&self, array: &[&str], attachments: Vec<Bytes>) {
         let mut out = self.out();
         let offset = out.kept.next_offset();
         let text = packet::event_text(&self.registered.prefix, array, attachments.len(), offset);
@@ -118,7 +124,8 @@ impl Socket {
     }
 
     /// Ends it, for good. [`Gone::ServerClosed`] comes later, never from within this. With `transport`, the transport
-    /// goes as well and the other namespaces on it lose theirs; without, the client is told to leave this one.
+    /// goes as well and the other namespaces on it lose theirs; without, the client is told to leave this one. To be called
+    /// on the server's runtime, like everything here.
     pub fn disconnect(self: &Arc<Self>, transport: bool) {
         let mut out = self.out();
         let farewell = self.held.packet(packet::disconnect_text(&self.registered.prefix), Vec::new());

@@ -23,6 +23,8 @@ use tracing::debug;
 
 /// What one transport may send. 5,000 messages at once are no abuse.
 const RATE: Rate = Rate { burst: 8_000.0, a_second: 1_000.0 };
+/// Bytes of a namespace's name that gets an answer.
+const NAME: usize = 128;
 /// Between two words about the rate.
 const WARN_EACH: Duration = Duration::from_secs(1);
 /// Events dropped one after the other, with less than a second between them, before the transport is closed.
@@ -227,7 +229,9 @@ impl Hub {
         self.spend_or_fail(reading, bytes)?;
         let number = eio.data.number();
         let Some(registered) = self.namespace(name) else {
-            // Any longer name than a gateway's could be is not worth an answer.
+            if name.len() > NAME {
+                return Err(BadPacket::Malformed);
+            }
             let prefix = packet::prefix(name);
             answer_refusal(eio, &prefix, &ConnectRefusal::new("Invalid namespace"));
             return Ok(());

@@ -73,7 +73,7 @@ async fn sign_in(
     let identity = app.check_token(token).map_err(refused)?;
     let newcomer = Newcomer { identity, device, resume, older: false };
     let SignedIn { who, name, scope, number, queue } = crate::sign_in::sign_in(app, newcomer).await?;
-    app.lobby.native_back(&who);
+    app.lobby.native_back(&who, number);
     Ok((Peer { who, name, scope, number }, queue))
 }
 

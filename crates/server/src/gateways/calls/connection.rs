@@ -18,6 +18,8 @@ pub struct Signals {
     pub go: bool,
     /// This end's description of this generation, once it was sent on.
     own: Option<Sdp>,
+    /// It was sent on before the server was started, as far as anyone knows.
+    unknown: bool,
     /// The app's own candidates that belong to no description that was sent on yet.
     waiting: Vec<Trickled>,
     done: bool,
@@ -61,6 +63,11 @@ impl Signals {
         renewed && known
     }
 
+    /// The connection stands, or is being made, by signals of which nothing is known.
+    pub fn go_on(&mut self) {
+        self.unknown = true;
+    }
+
     pub fn take_offer(&self, sdp: &Sdp) -> Result<Next, Fault> {
         if !self.offers {
             return Err(Fault::wrong_state("the caller makes the offer"));
@@ -68,6 +75,7 @@ impl Signals {
         Ok(match &self.own {
             Some(own) if own == sdp => Next::Repeat,
             Some(_) => Next::Renew,
+            None if self.unknown => Next::Renew,
             None if self.go => Next::Now,
             None => Next::WhenReady,
         })
@@ -150,7 +158,7 @@ impl Signals {
 
     /// The app is to make an offer and has not.
     pub fn owes_offer(&self) -> bool {
-        self.offers && self.own.is_none()
+        self.offers && self.own.is_none() && !self.unknown
     }
 }
 

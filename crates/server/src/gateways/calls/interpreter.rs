@@ -41,6 +41,8 @@ pub struct Interpreter {
     /// Its answer says that all calls of this session are known.
     opening: Option<CommandId>,
     actions: VecDeque<Action>,
+    /// What was said of a call before is not known here.
+    after_restart: bool,
 }
 
 /// A command that was sent, for the app or (without `source`) by the seat itself.
@@ -59,6 +61,12 @@ pub struct Source {
 }
 
 impl Interpreter {
+    /// For an app whose calls began before the server was started: one that is connected goes on as it is, one whose
+    /// signals may be lost begins a new connection.
+    pub fn after_restart() -> Self {
+        Self { after_restart: true, ..Self::default() }
+    }
+
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
@@ -409,7 +417,13 @@ impl Interpreter {
                     self.actions.push_back(ringing);
                 }
             }
-            Phase::Connecting { connection } => self.talk(&booking, &connection, false),
+            Phase::Connecting { connection } => {
+                let lost = self.after_restart && call.stage == Stage::Rings;
+                self.talk(&booking, &connection, false);
+                if lost {
+                    self.ask(Command::Renew { call: id, generation: connection.generation }, None);
+                }
+            }
             Phase::Connected { connection, peer_muted, .. } | Phase::Reconnecting { connection, peer_muted, .. } => {
                 self.talk(&booking, &connection, peer_muted);
             }
@@ -429,7 +443,10 @@ impl Interpreter {
         let begins = call.stage != Stage::Talks;
         call.stage = Stage::Talks;
         let renewed = call.signals.follow(connection);
-        if begins && call.you == Side::Caller {
+        if begins && self.after_restart {
+            call.signals.go_on();
+            call.ready_for = connection.generation;
+        } else if begins && call.you == Side::Caller {
             self.actions.push_back(call.accepted(booking));
         } else if renewed && call.held.is_none() {
             self.actions.push_back(call.reconnect(booking));

@@ -3,8 +3,9 @@
 use super::Kept;
 use crate::auth::Scope;
 use crate::clock;
+use bellwire_call::BookedCall;
 use bellwire_signaling::limits::RESUME_SECONDS;
-use bellwire_signaling::{DeviceId, UnixMs, UserId};
+use bellwire_signaling::{DeviceId, Side, UnixMs, UserId};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,20 @@ const PEOPLE: usize = 1_024;
 pub struct LostSeats(Mutex<HashMap<UserId, Vec<(UnixMs, Kept)>>>);
 
 impl LostSeats {
+    /// After a start: of the calls that go on, the seats that older apps had in them.
+    pub fn of_calls(calls: &[BookedCall]) -> Self {
+        let seats = Self::default();
+        for call in calls {
+            for side in [Side::Caller, Side::Callee] {
+                if let Some(device) = call.device(side).filter(|device| Kept::is_seat(device)) {
+                    let user = call.party(side).user.clone();
+                    seats.leave(Kept::restored(user, device.clone(), call.booking().clone()));
+                }
+            }
+        }
+        seats
+    }
+
     pub(super) fn leave(&self, kept: Kept) {
         let now = clock::now();
         let mut people = self.people();
@@ -34,9 +49,9 @@ impl LostSeats {
         seats.push((now, kept));
     }
 
-    /// The seat that this person lost last, for the same kind of token.
+    /// The seat that this person lost last, if this kind of token is good for it.
     pub(super) fn newest(&self, user: &UserId, scope: &Scope) -> Option<Kept> {
-        self.take(user, |kept| kept.scope == *scope)
+        self.take(user, |kept| kept.admits(scope))
     }
 
     /// This very seat, if nobody took it.
