@@ -1,8 +1,9 @@
 //! What happens: the pure state machines of both sides of a booked call.
 //!
 //! [`Exchange`] and its [`BookedCall`]s are the server's side and the one authority; an [`Endpoint`] is one device of one
-//! person. [`Rooms`] and the [`MatchQueue`] are the server's side of meetings, a [`Meeting`] a device's. All are told the time, hold no socket, ask for nothing and draw no random numbers, so that thousands of whole
-//! calls run in virtual time in the tests (`simulation`). The nine rules of a call stand in docs/architecture.md.
+//! person. [`Rooms`] and the [`MatchQueue`] are the server's side of rooms and matches, a [`Meeting`] a device's. All are
+//! told the time, hold no socket, ask for nothing and draw no random numbers, so that thousands of whole calls run in
+//! virtual time in the tests (`simulation`). The nine rules of a call stand in docs/architecture.md.
 
 pub mod booked_call;
 pub mod booking;

@@ -195,7 +195,7 @@ fn at_peace(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-fn setting(name: &str, default: u64) -> u64 {
+pub(super) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

@@ -2,9 +2,12 @@
 //!
 //! A failing history prints its seed; `BELLWIRE_SEED=<seed> cargo test --profile sim -p bellwire-call --lib replay --
 //! --nocapture` runs it again and prints every step. `BELLWIRE_HISTORIES` sets how many are run.
+//! The queue ([`matching`]) and rooms ([`rooms`]) have worlds of their own.
 
 mod ghost;
 mod histories;
+mod matching;
+mod rooms;
 mod scripts;
 mod server;
 mod sound;
