@@ -68,7 +68,8 @@ impl Namespace for Echo {
                 let Ok(to) = serde_json::from_str::<Handle>(to.get()) else { return };
                 if let Some(receiver) = self.sockets().get(&to) {
                     let from = socket.handle();
-                    receiver.emit_with(&format!("[\"from\",\"{from}\",{}]", body.get()), event.attachments);
+                    let array = ["[\"from\",\"", from.as_str(), "\",", body.get(), "]"];
+                    receiver.emit_parts(&array, event.attachments);
                 }
             }
             "flood" => {

@@ -3,6 +3,7 @@
 mod echo;
 
 use axum::Router;
+use axum::serve::ListenerExt;
 use bellwire_server::sio::SocketIo;
 use echo::Echo;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ async fn main() -> anyhow::Result<()> {
     println!("listening on {}", listener.local_addr()?);
     let sio = SocketIo::builder().origins(["*"]).namespace("/", Echo::new()).namespace("/other", Echo::new()).build();
     let router: Router = sio.router(&TaskTracker::new(), CancellationToken::new());
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await?;
     Ok(())
 }

@@ -310,6 +310,11 @@ impl Plain {
         self.heard.first_of(&[event]).await.1.into_iter().next().unwrap_or_default()
     }
 
+    /// It reads nothing more.
+    pub async fn pause(&self) {
+        self.ask("pausePlain", json!({})).await;
+    }
+
     pub async fn close(&self, code: u16) {
         self.ask("closePlain", json!({"code": code})).await;
     }

@@ -4,11 +4,13 @@
 mod echo;
 
 use super::{Client, Options, Plain, binary};
+use crate::common::{Server as RealServer, data_dir};
 use axum::Router;
 use bellwire_server::sio::SocketIo;
 use echo::Echo;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -109,7 +111,6 @@ async fn five_thousand_messages_of_one_stream_arrive_in_order() {
         let sender = server.connect(options).await;
         let to = receiver.id().await;
         let each: Vec<Value> = (0..5_000).map(|n| json!(n)).collect();
-        sender.emit_many("echo_nothing", vec![]).await;
         for n in &each {
             // One line each: the library sends as it pleases.
             sender.emit_args("to", vec![json!(to), n.clone()]).await;
@@ -185,7 +186,11 @@ async fn lost_client_comes_back_with_what_it_missed_in_order() {
         other.emit_args("to", vec![json!(id), json!("before")]).await;
         client.wait_for("from").await;
         client.reconnection(false).await;
-        client.kill_transport().await;
+        if client.transport().await == "websocket" {
+            client.close_engine().await;
+        } else {
+            client.kill_transport().await;
+        }
         client.wait_for("disconnect").await;
         for n in 0..100 {
             other.emit_args("to", vec![json!(id), json!(n)]).await;
@@ -367,7 +372,7 @@ async fn bad_packets_end_the_transport() {
 }
 
 #[tokio::test]
-async fn sender_over_its_rate_is_told_so() {
+async fn sender_over_its_rate_is_told_so_and_in_the_end_cut_off() {
     let server = Server::start();
     let mut client = server.connect(Options::new().websocket()).await;
     client.emit_many("nothing", (0..10_000).map(|n| json!(n)).collect()).await;
@@ -375,6 +380,86 @@ async fn sender_over_its_rate_is_told_so() {
     assert_eq!(error["message"], "rate limited");
     assert!(error["retryAfter"].as_u64().is_some_and(|ms| ms > 0), "{error}");
     assert!(client.is_connected().await);
+    client.reconnection(false).await;
+    for _ in 0..20 {
+        client.emit_many("nothing", (0..20_000).map(|n| json!(n)).collect()).await;
+        if !client.is_connected().await {
+            break;
+        }
+    }
+    client.wait_for("disconnect").await;
+}
+
+/// Its queue does not grow without end, and nobody waits for it.
+#[tokio::test]
+async fn client_that_does_not_read_loses_its_transport() {
+    let server = Server::start();
+    let mut other = server.connect(Options::new().websocket()).await;
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.address);
+    let mut slow = Plain::connect(&url).await;
+    slow.send_data(json!("40")).await;
+    while !slow.wait_for("message").await.as_str().is_some_and(|text| text.starts_with("40")) {}
+    slow.pause().await;
+    for _ in 0..60 {
+        slow.send_data(json!("42[\"large\"]")).await;
+    }
+    other.wait_for("away").await;
+    assert_eq!(other.wait_for("gone").await["why"], "Lost");
+}
+
+#[tokio::test]
+async fn transport_that_connects_to_nothing_is_closed() {
+    let server = Server::start();
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.address);
+    let mut silent = Plain::connect(&url).await;
+    let mut used = server.connect(Options::new().websocket()).await;
+    silent.closed().await;
+    used.emit("echo", json!(1)).await;
+    assert_eq!(used.wait_for("echo").await, 1);
+}
+
+/// The client knows of the loss before the server does: its old transport looks alive.
+#[tokio::test]
+async fn transport_that_looks_alive_is_taken_over() {
+    let server = Server::start();
+    let mut other = server.connect(Options::new().websocket()).await;
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.address);
+    let mut old = Plain::connect(&url).await;
+    old.send_data(json!("40")).await;
+    let connected = loop {
+        let text = old.wait_for("message").await.as_str().expect("text").to_owned();
+        if text.starts_with("40") {
+            break text;
+        }
+    };
+    let connect: Value = serde_json::from_str(&connected[2..]).expect("JSON");
+    other.emit_args("to", vec![connect["sid"].clone(), json!("to both")]).await;
+    let auth = json!({"pid": connect["pid"], "offset": "1"});
+    let mut new = Plain::connect(&url).await;
+    new.send_data(json!(format!("40{auth}"))).await;
+    old.closed().await;
+    let mut texts = Vec::new();
+    while texts.len() < 2 {
+        let text = new.wait_for("message").await.as_str().expect("text").to_owned();
+        texts.extend(text.starts_with('4').then_some(text));
+    }
+    assert_eq!(texts[0], connected, "the same id and secret");
+    assert!(texts[1].starts_with("42[\"from\"") && texts[1].ends_with("\"to both\",\"2\"]"), "{texts:?}");
+    assert_eq!(other.wait_for("away").await["of"], connect["sid"]);
+    other.wait_for("back").await;
+    let pid = auth["pid"].as_str().expect("a pid");
+    let (most, last) = pid.split_at(pid.len() - 1);
+    let wrong = format!("{most}{}", if last == "0" { "1" } else { "0" });
+    let mut thief = Plain::connect(&url).await;
+    thief.send_data(json!(format!("40{}", json!({"pid": wrong, "offset": "0"})))).await;
+    let answer = loop {
+        let text = thief.wait_for("message").await.as_str().expect("text").to_owned();
+        if text.starts_with("40") {
+            break text;
+        }
+    };
+    assert!(!answer.contains(connect["sid"].as_str().expect("an id")), "another socket");
+    assert!(!other.seen("gone"));
 }
 
 #[tokio::test]
@@ -420,4 +505,40 @@ async fn stopping_server_closes_its_transports() {
     for client in &mut clients {
         client.wait_for("disconnect").await;
     }
+}
+
+/// One TCP connection can open any number of polling sessions.
+#[tokio::test]
+async fn polling_sessions_count_as_connections_of_their_address() {
+    let dir = data_dir();
+    let config = dir.path().join("bellwire.toml");
+    std::fs::write(&config, "connections_per_address = 3\nolder = [\"all\"]\n").expect("a file");
+    let server = RealServer::start_in(Arc::new(dir), &["--config", config.to_str().expect("a path")]);
+    let one_connection = reqwest::Client::new();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let answer = one_connection.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await;
+        let answer = answer.expect("an answer");
+        answers.push(answer.status().as_u16());
+        answer.bytes().await.expect("a body");
+    }
+    assert_eq!(answers, [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn real_server_stops_in_order_with_older_apps_on_it() {
+    let mut server = RealServer::dev();
+    let mut clients = Vec::new();
+    for options in [Options::new().websocket(), Options::new().polling(), Options::new()] {
+        clients.push(Client::open(&server.address, options.with("reconnection", json!(false))).await);
+    }
+    for client in &mut clients {
+        let (event, args) = client.next().await;
+        assert_eq!(event, "connect", "{args:?}");
+    }
+    assert!(server.stop().success());
+    for client in &mut clients {
+        client.wait_for("disconnect").await;
+    }
+    assert!(!server.log().contains("connections were cut"), "{}", server.log());
 }

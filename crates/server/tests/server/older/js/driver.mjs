@@ -97,6 +97,7 @@ const work = {
   killTransport: ({ socket }) => killTransport(sockets.get(socket)),
   reconnection: ({ socket, on }) => void sockets.get(socket).io.reconnection(on),
   send: ({ socket, data }) => void sockets.get(socket).send(unpacked(data)),
+  pausePlain: ({ socket }) => void sockets.get(socket).pause(),
   closePlain: ({ socket, code }) => void sockets.get(socket).close(code),
   terminatePlain: ({ socket }) => void sockets.get(socket).terminate(),
 };
