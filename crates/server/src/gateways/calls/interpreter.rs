@@ -41,7 +41,7 @@ pub struct Interpreter {
     /// Its answer says that all calls of this session are known.
     opening: Option<CommandId>,
     actions: VecDeque<Action>,
-    /// What was said of a call before is not known here.
+    /// What was said of the calls that are found at the opening is not known here.
     after_restart: bool,
 }
 
@@ -277,6 +277,7 @@ impl Interpreter {
     fn answered(&mut self, id: &CommandId, result: Result<Reply, Fault>) {
         if self.opening.as_ref() == Some(id) {
             self.opening = None;
+            self.after_restart = false;
         }
         let Some(at) = self.asked.iter().position(|asked| asked.id == *id) else { return };
         let Some(Asked { command, source, .. }) = self.asked.remove(at) else { return };
@@ -418,7 +419,7 @@ impl Interpreter {
                 }
             }
             Phase::Connecting { connection } => {
-                let lost = self.after_restart && call.stage == Stage::Rings;
+                let lost = self.after_restart && call.stage == Stage::Rings && connection.go;
                 self.talk(&booking, &connection, false);
                 if lost {
                     self.ask(Command::Renew { call: id, generation: connection.generation }, None);
@@ -443,9 +444,12 @@ impl Interpreter {
         let begins = call.stage != Stage::Talks;
         call.stage = Stage::Talks;
         let renewed = call.signals.follow(connection);
-        if begins && self.after_restart {
+        if begins && self.after_restart && connection.go {
             call.signals.go_on();
             call.ready_for = connection.generation;
+        } else if begins && self.after_restart {
+            // It was renewed while the app was away, or was not made yet.
+            self.actions.push_back(call.reconnect(booking));
         } else if begins && call.you == Side::Caller {
             self.actions.push_back(call.accepted(booking));
         } else if renewed && call.held.is_none() {

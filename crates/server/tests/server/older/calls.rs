@@ -594,3 +594,43 @@ async fn link_for_one_booking_rings_for_it_alone() {
     assert_eq!(guest.wait_for("call:incoming").await["bookingId"], json!(demo.booking));
     assert!(!guest.seen("call:incoming"));
 }
+
+#[tokio::test]
+async fn calls_of_older_apps_outlive_a_restart_of_the_server() {
+    let server = Server::dev();
+    let demo = server.seed();
+    let (mut caller, mut callee) = both(&server, &demo).await;
+    begin(&demo, &mut caller, &mut callee).await;
+    negotiate(&demo, &mut caller, &mut callee, "1").await;
+    ok(&caller, "call:mute", with(&demo, json!({ "muted": true }))).await;
+    callee.wait_for("call:peer-muted").await;
+    let server = server.crash_and_restart();
+    let (mut caller, mut callee) = both(&server, &demo).await;
+    assert_eq!(callee.wait_for("call:peer-muted").await["muted"], true);
+    // A round trip, after which all that was said at first has come.
+    ok(&caller, "call:mute", with(&demo, json!({ "muted": false }))).await;
+    assert_eq!(callee.wait_for("call:peer-muted").await["muted"], false);
+    assert!(!caller.seen("call:accepted") && !caller.seen("call:reconnect"), "it goes on as it is");
+    // One of them has lost the connection: both make another.
+    ok(&callee, "call:reconnect", with(&demo, json!({}))).await;
+    assert_eq!(caller.wait_for("call:reconnect").await["offers"], true);
+    assert_eq!(callee.wait_for("call:reconnect").await["offers"], false);
+    negotiate(&demo, &mut caller, &mut callee, "2").await;
+
+    // Without a word of it, by another offer; and in the midst of being made.
+    let server = server.crash_and_restart();
+    let (mut caller, mut callee) = both(&server, &demo).await;
+    caller.emit("call:offer", offer(&demo, "3")).await;
+    callee.wait_for("call:reconnect").await;
+    assert_eq!(callee.wait_for("call:offer").await["offer"]["sdp"], sdp_text("3"));
+    ok(&callee, "call:answer", answer(&demo, "3")).await;
+    caller.wait_for("call:answer").await;
+    end(&demo, &mut caller, &mut callee).await;
+    begin(&demo, &mut caller, &mut callee).await;
+    let server = server.crash_and_restart();
+    let (mut caller, mut callee) = both(&server, &demo).await;
+    caller.wait_for("call:reconnect").await;
+    callee.wait_for("call:reconnect").await;
+    negotiate(&demo, &mut caller, &mut callee, "4").await;
+    end(&demo, &mut callee, &mut caller).await;
+}
