@@ -51,6 +51,8 @@ struct Far {
     unanswered: VecDeque<(u32, u64, String)>,
     /// Theirs, newest last. An app that was started again counts from 1 again, with other words.
     known: VecDeque<(u32, String)>,
+    /// Answers that could not be sent when they were due: text reached us before ours reached them.
+    owed: VecDeque<u32>,
 }
 
 /// Why a line was not taken.
@@ -93,7 +95,7 @@ impl Chat {
                 frames.push((*leg, ChatFrame::Text { id: far.made, text: text.to_owned() }));
             }
         }
-        self.show(None, String::new(), text.to_owned(), self.said);
+        keep(&mut self.lines, Line::ours(text.to_owned(), self.said));
         Ok(frames)
     }
 
@@ -111,7 +113,9 @@ impl Chat {
     pub fn opened(&mut self, leg: u32) -> Vec<ChatFrame> {
         let Some(far) = self.far.get_mut(&leg) else { return Vec::new() };
         (far.open, far.was_open) = (true, true);
-        far.unanswered.iter().map(|(id, _, text)| ChatFrame::Text { id: *id, text: text.clone() }).collect()
+        let owed = std::mem::take(&mut far.owed).into_iter().map(|id| ChatFrame::Delivered { id });
+        let ours = far.unanswered.iter().map(|(id, _, text)| ChatFrame::Text { id: *id, text: text.clone() });
+        owed.chain(ours).collect()
     }
 
     /// Nothing comes from them any more.
@@ -143,9 +147,16 @@ impl Chat {
                         far.known.pop_front();
                     }
                     far.known.push_back((id, text.clone()));
-                    self.show(Some(from.clone()), name.to_owned(), text, 0);
+                    let line = Line::of(from.clone(), name.to_owned(), text);
+                    keep(&mut self.lines, line);
                 }
-                Some(ChatFrame::Delivered { id })
+                if far.open {
+                    return Some(ChatFrame::Delivered { id });
+                }
+                if far.owed.len() < UNANSWERED {
+                    far.owed.push_back(id);
+                }
+                None
             }
             ChatFrame::Delivered { id } => {
                 let at = far.unanswered.iter().position(|(known, _, _)| *known == id)?;
@@ -183,14 +194,6 @@ impl Chat {
         self.lines.iter_mut().for_each(|line| line.handed_out = false);
     }
 
-    fn show(&mut self, from: Option<Handle>, name: String, text: String, number: u64) {
-        if self.lines.len() == SHOWN {
-            self.lines.pop_front();
-        }
-        let delivered = from.is_some();
-        self.lines.push_back(Line { from, name, text, delivered, number, reached: false, handed_out: false });
-    }
-
     /// Lines that somebody has and nobody who can be reached lacks are delivered, for good.
     fn settle(&mut self) {
         let far = &self.far;
@@ -199,6 +202,24 @@ impl Chat {
             line.delivered = !far.values().any(lacks);
         }
     }
+}
+
+impl Line {
+    fn ours(text: String, number: u64) -> Self {
+        let name = String::new();
+        Self { from: None, name, text, delivered: false, number, reached: false, handed_out: false }
+    }
+
+    fn of(from: Handle, name: String, text: String) -> Self {
+        Self { from: Some(from), name, text, delivered: true, number: 0, reached: false, handed_out: false }
+    }
+}
+
+fn keep(lines: &mut VecDeque<Line>, line: Line) {
+    if lines.len() == SHOWN {
+        lines.pop_front();
+    }
+    lines.push_back(line);
 }
 
 #[cfg(test)]
@@ -273,6 +294,16 @@ mod tests {
         assert_eq!(shown(&there), [("Ben: one".to_owned(), true), ("Ben: two".to_owned(), true)]);
         assert_eq!(shown(&here), [("one".to_owned(), true), ("two".to_owned(), true)]);
         assert_eq!(here.opened(0), []);
+    }
+
+    #[test]
+    fn an_answer_waits_until_text_can_be_sent() {
+        let mut chat = Chat::new();
+        chat.joined(1);
+        assert_eq!(chat.received(1, text(1, "early"), &from(), ""), None);
+        assert_eq!(shown(&chat), [("early".to_owned(), true)]);
+        assert_eq!(chat.opened(1), [ChatFrame::Delivered { id: 1 }]);
+        assert_eq!(chat.opened(1), []);
     }
 
     #[test]

@@ -1,7 +1,13 @@
-//! The real server in a directory of its own, and `bellwire-cli` processes of the two people of a booking.
+//! The real server in a directory of its own, and `bellwire-cli` processes of the two people of a booking, or of those who
+//! meet in a room.
 
-use serde_json::Value;
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
+use bellwire_client::JoinLink;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -59,6 +65,44 @@ impl Stand {
     pub fn secrets(&self) -> Vec<String> {
         let texts = ["client", "provider"].map(|person| &self.demo[person]);
         texts.iter().flat_map(|p| [&p["token"], &p["name"]]).filter_map(Value::as_str).map(String::from).collect()
+    }
+
+    /// A room for these people, the first its host. Their tokens are good for it alone.
+    pub fn room(&self, people: &[&str]) -> String {
+        let listed = people.iter().map(|user| json!({"user": user, "name": user, "host": *user == people[0]}));
+        let body = json!({"topic": "A room", "people": listed.collect::<Vec<_>>()}).to_string();
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        socket.set_read_timeout(Some(CAP)).unwrap();
+        write!(
+            socket,
+            "POST /v1/rooms HTTP/1.1\r\nHost: {}\r\nX-Operator-Key: {}\r\nContent-Type: application/json\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            self.demo["operator_key"].as_str().unwrap(),
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let made = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        let made: Value = serde_json::from_str(made).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        for link in made["links"].as_array().unwrap() {
+            let join = JoinLink::parse(link["link"].as_str().unwrap()).unwrap();
+            let file = format!("{}.token", link["user"].as_str().unwrap());
+            std::fs::write(self.path(&file), join.token.reveal()).unwrap();
+        }
+        made["room"].as_str().unwrap().to_owned()
+    }
+
+    /// Somebody whom the server knows, without a booking.
+    pub fn person(&self, name: &str) {
+        let made = Command::new(server_binary())
+            .args(["token", "--sub", name, "--role", "provider", "--ttl", "1h", "--data-dir"])
+            .arg(self.path("data"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "token: {}", String::from_utf8_lossy(&made.stderr));
+        std::fs::write(self.path(&format!("{name}.token")), made.stdout).unwrap();
     }
 
     /// A process of this person; it speaks silence and records nothing of interest unless told.
@@ -220,8 +264,13 @@ impl Cli {
 
     #[cfg(unix)]
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    #[cfg(unix)]
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Waits for its end.
