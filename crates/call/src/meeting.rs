@@ -286,6 +286,7 @@ impl Meeting {
         let matched = matches!(&self.place, Place::Inside(stay) if stay.matched);
         if self.searching || matched {
             self.searching = false;
+            self.outbox.withdraw(|command| matches!(command, Command::Search {} | Command::Skip {}));
             self.outbox.push(Command::StopSearching {});
         }
         if matched {

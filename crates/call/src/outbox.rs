@@ -101,6 +101,14 @@ impl Outbox {
         self.waiting.remove(at).map(|w| w.command)
     }
 
+    /// Takes commands of this kind back that are not on their way.
+    pub(crate) fn withdraw(&mut self, kind: impl Fn(&Command) -> bool) {
+        self.waiting.retain(|w| match w.stage {
+            Stage::New | Stage::At(_) => !kind(&w.command),
+            Stage::Sent | Stage::Unsure => true,
+        });
+    }
+
     /// Takes a command back if the server cannot have seen it.
     pub(crate) fn unsent(&mut self, id: &CommandId) -> bool {
         let at = self.waiting.iter().position(|w| w.id == *id && w.stage == Stage::New);

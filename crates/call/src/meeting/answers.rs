@@ -50,6 +50,12 @@ impl Meeting {
             | Command::Report { .. } => {
                 self.refuse(error.code, error.retry_after_ms);
             }
+            // The server takes one a second: the next is a matter of waiting. Called off meanwhile, it is not wanted.
+            Command::Search {} | Command::Skip {} if busy => {
+                if self.searching {
+                    self.outbox.again(id.clone(), command, again);
+                }
+            }
             Command::Search {} => {
                 self.searching = error.code == ErrorCode::AlreadySearching;
                 self.refuse(error.code, error.retry_after_ms);

@@ -225,3 +225,19 @@ fn a_match_arrives_by_itself_and_is_skipped_for_the_next() {
     told.check(Input::Wish(Wish::StopSearching), "StopSearching");
     told.check(Input::Wish(Wish::Skip), "refused WrongState");
 }
+
+#[test]
+fn a_search_that_comes_too_soon_waits_its_turn_unless_it_is_called_off() {
+    let mut told = Told::new();
+    told.check(Input::Wish(Wish::Search), "Search");
+    told.refuse(ErrorCode::RateLimited, "");
+    assert_eq!(told.meeting.poll_timeout(), Some((Monotonic(1_000), Due::Resend)));
+    told.now = 1_000;
+    told.check(Input::Timeout, "Search");
+    told.refuse(ErrorCode::RateLimited, "");
+    told.check(Input::Wish(Wish::StopSearching), "StopSearching");
+    assert_eq!(told.meeting.poll_timeout(), None);
+    told.check(Input::Wish(Wish::Search), "Search");
+    told.refuse(ErrorCode::AlreadySearching, "refused AlreadySearching");
+    assert!(told.meeting.is_searching());
+}

@@ -249,6 +249,14 @@ impl Cli {
         }
     }
 
+    /// The first event of all that fits, whether it has come already or is still to come.
+    pub fn met(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        match self.heard.iter().find(|event| fits(event)) {
+            Some(event) => event.clone(),
+            None => self.wait(what, fits),
+        }
+    }
+
     fn take(&mut self, line: &str) -> Value {
         self.text.push_str(line);
         self.text.push('\n');
