@@ -90,7 +90,8 @@ impl Namespace for Root {
         }
         let calls = identity.as_ref().filter(|_| config.speaks(Older::Booking));
         let seat = calls.map(|identity| calls::Seat::start(self.app.clone(), socket.clone(), identity.clone()));
-        if let Some(identity) = &identity {
+        // A seat ends by its session, which outlives its token while a call goes on.
+        if let Some(identity) = identity.as_ref().filter(|_| seat.is_none()) {
             self.app.watch.add(socket, identity.expires_at);
         }
         socket.set_state(RootSocket { identity, link: OnceLock::new(), seat });

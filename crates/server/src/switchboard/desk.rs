@@ -188,8 +188,9 @@ impl Desk {
                 (result.map_err(refusal), None)
             }
         };
-        self.outbox.push(Parcel::Answer { to: who, number, id, result, made });
+        // What a command causes is told before its answer.
         self.drain();
+        self.outbox.push(Parcel::Answer { to: who, number, id, result, made });
     }
 
     async fn invite(
