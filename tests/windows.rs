@@ -6,14 +6,14 @@ mod support;
 
 use anyhow::{Context, Result, ensure};
 use bellwire_client::recording::level_dbfs;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use support::{PATIENCE, Speeches, assert_heard, folder, until};
+use support::{PATIENCE, Speeches, assert_heard, folder, make_room, until};
 use thirtyfour::prelude::*;
 use thirtyfour::{Capabilities, WindowHandle};
-use xtask::cli::bind_arguments;
-use xtask::rig::{Desk, Driver, Plugged};
+use xtask::cli::{bind_arguments, wav};
+use xtask::rig::{Desk, Driver, Plugged, Process, tethered, wait_for};
 use xtask::server::{Seeded, Server};
 
 const MICROPHONE: &str = "microphone";
@@ -172,6 +172,73 @@ async fn a_microphone_pulled_out_in_a_call_is_said_and_the_call_goes_on() -> Res
     provider.on("ended").await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_window_and_a_program_meet_in_a_room() -> Result<()> {
+    let dir = folder("windows/room")?;
+    let speeches = Speeches::make(&dir)?;
+    let server = Server::start("debug", &dir)?;
+    let seeded = server.seed_demo()?;
+    let links = make_room(&server.address, &seeded.operator_key, "Evening group", &["Ana Moreno", "Bo Andersson"])?;
+    let host = App::open(&dir, "host", &[&links[0]], Devices::Both).await?;
+    host.on("room").await?;
+    println!("alone in the room: {}", host.sentence("#room-empty").await?);
+    host.picture("room", "1-alone")?;
+
+    let mut guest = Guest::enter(&dir, &links[1], &speeches.client, "Can you read this?")?;
+    let bo = ".member:not(.own)";
+    until("the guest is a member", async || {
+        Ok((host.content(&format!("{bo} .peer")).await? == "Bo Andersson").then_some(()))
+    })
+    .await?;
+    let speaks = "const voice = Number(document.documentElement.style.getPropertyValue('--voice')); \
+                  return voice > 0.3 && document.querySelector('.member.speaking:not(.own)') !== null";
+    until("the window shows that the guest speaks", async || {
+        Ok((host.web.execute(speaks, []).await?.json() == true).then_some(()))
+    })
+    .await?;
+    host.picture("room", "2-guest-speaks")?;
+
+    // Text, both ways, by keyboard alone.
+    until("the text is counted", async || {
+        Ok(Some(host.content("#text").await?).filter(|label| label.contains("1 new")))
+    })
+    .await?;
+    host.chord("t").await?;
+    until("the guest's line is shown", async || {
+        Ok((host.content(".text-row:not(.own) .what").await? == "Can you read this?").then_some(()))
+    })
+    .await?;
+    host.type_into("#text-line", "<b>Yes</b>").await?;
+    host.type_keys("#text-line", Key::Enter).await?;
+    guest.wait_for("the host's line", |event| event["event"] == "text" && event["text"] == "<b>Yes</b>")?;
+    until("the line is delivered", async || {
+        host.web.find(By::Css(".text-row.own [data-state=text_delivered]")).await?;
+        Ok(Some(()))
+    })
+    .await?;
+    host.picture("room", "3-text")?;
+    host.type_keys("#text-line", Key::Escape).await?;
+    until("the text is closed", async || {
+        Ok((!host.web.find(By::Css("#text-panel")).await?.is_displayed().await?).then_some(()))
+    })
+    .await?;
+
+    host.chord("m").await?;
+    guest.wait_for("the host is muted", |event| event["event"] == "member_muted" && event["muted"] == true)?;
+
+    host.press(&format!("{bo} summary")).await?;
+    host.picture("room", "4-remove")?;
+    host.press(&format!("{bo} [data-remove]")).await?;
+    guest.wait_for("the guest is removed", |event| event["event"] == "room_over" && event["why"] == "removed")?;
+    host.sentence("#room-empty").await?;
+
+    host.press("#leave").await?;
+    host.press("#enter-room").await?;
+    host.on("room").await?;
+    host.picture("room", "5-entered-again")?;
+    no_error_logged(&[&host], &server)
+}
+
 async fn call_and_accept(caller: &App, callee: &App, seeded: &Seeded) -> Result<()> {
     for app in [caller, callee] {
         app.on("home").await?;
@@ -233,6 +300,32 @@ fn no_error_logged(apps: &[&App], server: &Server) -> Result<()> {
         ensure!(errors.is_empty(), "{}: {errors:#?}", log.display());
     }
     Ok(())
+}
+
+/// A `bellwire-cli` in a room; dropping it ends it.
+struct Guest {
+    process: Process,
+    events: PathBuf,
+}
+
+impl Guest {
+    fn enter(dir: &Path, link: &str, says: &Path, writes: &str) -> Result<Self> {
+        let (events, log) = (dir.join("guest-events.json"), dir.join("guest.log"));
+        let mut command = tethered(xtask::built("debug", "bellwire-cli"));
+        command.args(["room", "--events", "json", "--link", link, "--say", writes, "--input", &wav(says)]);
+        command.args(["--output", &wav(&dir.join("guest-hears.wav"))]).args(bind_arguments());
+        let process = Process::spawn_apart(command, "bellwire-cli", &events, &log)?;
+        Ok(Self { process, events })
+    }
+
+    fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<()> {
+        wait_for(what, PATIENCE, || {
+            let text = std::fs::read_to_string(&self.events)?;
+            let said = text.lines().filter_map(|line| serde_json::from_str(line).ok()).any(|event| wanted(&event));
+            ensure!(said || !self.process.has_ended(), "the guest ended without it; see {}", self.events.display());
+            Ok(said.then_some(()))
+        })
+    }
 }
 
 /// What a desk has before the app is started.
@@ -317,6 +410,10 @@ impl App {
         Ok(element.send_keys(text).await?)
     }
 
+    async fn type_keys(&self, field: &str, key: Key) -> Result<()> {
+        Ok(self.web.find(By::Css(field)).await?.send_keys(key).await?)
+    }
+
     /// Ctrl+Shift and a letter, wherever the focus is.
     async fn chord(&self, letter: &str) -> Result<()> {
         let body = self.web.find(By::Css("body")).await?;
@@ -346,6 +443,11 @@ impl App {
 
     async fn text(&self, element: &str) -> Result<String> {
         Ok(self.web.find(By::Css(element)).await?.text().await?)
+    }
+
+    /// The driver takes what is cut off with an ellipsis for invisible, and gives no text of it.
+    async fn content(&self, element: &str) -> Result<String> {
+        Ok(self.web.find(By::Css(element)).await?.prop("textContent").await?.unwrap_or_default())
     }
 
     async fn mark(&self, element: &str, attribute: &str) -> Result<String> {

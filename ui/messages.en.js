@@ -302,7 +302,7 @@ const labels = {
   queue_since: "Waiting since",
   partner_menu: "Block or report",
   report_open: "Report",
-  report_why: "What is wrong? The conversation goes on until you leave it.",
+  report_why: "What happened? Whoever runs this service reads it.",
   members: "In this room",
   lock_room: "Lock the room",
   remove: "Remove",
@@ -312,7 +312,7 @@ const labels = {
   text_send: "Send",
   text_close: "Close the text",
   text_keep: "Keep this text in the call\u2019s record",
-  text_kept: "Text",
+  text_kept: "Kept text",
 };
 
 export default { language: "en", sentences, labels };

@@ -202,7 +202,7 @@ impl Controller {
             Ask::Dismiss => self.request(Request::Dismiss),
             Ask::Search => self.search(),
             Ask::StopSearching => self.request(Request::StopSearching),
-            Ask::NextPerson => self.request(Request::Skip),
+            Ask::NextPerson => self.skip(),
             Ask::Block => self.block(),
             Ask::Report(complaint) => self.report(complaint),
             Ask::EnterRoom => self.enter_room(),
@@ -416,6 +416,13 @@ impl Controller {
             self.request(Request::Dismiss);
         }
         self.request(Request::Search);
+    }
+
+    fn skip(&mut self) {
+        if let Some(partner) = &mut self.known.partner {
+            partner.skipped = true;
+        }
+        self.request(Request::Skip);
     }
 
     fn enter_room(&mut self) {

@@ -88,6 +88,8 @@ pub struct Partner {
     pub name: String,
     pub blocked: bool,
     pub reported: bool,
+    /// This person went on to the next one.
+    pub skipped: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,7 +301,7 @@ impl Known {
         };
         if self.partner.as_ref().is_none_or(|known| known.handle != *handle) {
             let (handle, name) = (handle.clone(), name.clone());
-            self.partner = Some(Partner { handle, name, blocked: false, reported: false });
+            self.partner = Some(Partner { handle, name, blocked: false, reported: false, skipped: false });
         }
     }
 

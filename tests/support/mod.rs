@@ -3,8 +3,9 @@
 #![allow(dead_code)] // Each test program uses its own part of this.
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 use std::future::Future;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -66,6 +67,30 @@ where
             Ok(None) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
+}
+
+/// Makes a room for these people, the first of whom is its host; gives the link of each.
+pub fn make_room(server: &str, operator_key: &str, topic: &str, people: &[&str]) -> Result<Vec<String>> {
+    let listed: Vec<Value> = (0..).zip(people).map(|(at, name)| guest(at, name)).collect();
+    let body = json!({ "topic": topic, "people": listed }).to_string();
+    let mut socket = TcpStream::connect(server)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        socket,
+        "POST /v1/rooms HTTP/1.1\r\nHost: {server}\r\nX-Operator-Key: {operator_key}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    let made = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let made: Value = serde_json::from_str(made).with_context(|| format!("no room was made: {answer}"))?;
+    let links = made["links"].as_array().with_context(|| format!("a room without links: {made}"))?;
+    links.iter().map(|link| Ok(link["link"].as_str().context("no link")?.to_owned())).collect()
+}
+
+fn guest(at: usize, name: &str) -> Value {
+    json!({ "user": format!("guest-{at}"), "name": name, "host": at == 0 })
 }
 
 /// Serves the files of a folder on a free port of this machine, as long as the test runs.

@@ -60,6 +60,7 @@ impl Shown<'_> {
         let name = peer.name.clone();
         let what = match why {
             _ if known.is_some_and(|partner| partner.blocked) => Sentence::PartedBlocked { name },
+            _ if known.is_some_and(|partner| partner.skipped) => Sentence::PartedByYou { name },
             Departure::Left => Sentence::PartedByYou { name },
             Departure::PartnerLeft => Sentence::PartedLeft { name },
             Departure::Skipped => Sentence::PartedSkipped { name },

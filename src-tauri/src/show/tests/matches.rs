@@ -115,6 +115,10 @@ fn after_a_match_it_is_said_what_happened_and_the_next_is_offered() {
 fn whoever_goes_on_to_the_next_sees_the_queue_again() {
     let world = World::whole().matched("Bo").parted(Departure::Skipped).waiting(2);
     assert!(outline(&world.view_after(0)).starts_with("queue\n"));
+    let mut skips = World::whole().matched("Bo");
+    skips.known.partner.as_mut().unwrap().skipped = true;
+    let skips = skips.parted(Departure::Skipped);
+    assert!(outline(&skips.view_after(0)).contains("\nparted_by_you (skipped)\n"), "it was this person who went on");
     let next = world.matched("Cy");
     assert!(outline(&next.view_after(0)).starts_with("match: Cy\n"));
 }
