@@ -219,6 +219,7 @@ impl Meeting {
             SearchView::Idle {} => self.searching &= asked,
             SearchView::Waiting { .. } => self.searching |= !called_off,
             SearchView::Matched { room, .. } => {
+                self.searching |= !called_off;
                 if let Place::Inside(stay) = &mut self.place
                     && stay.room() == room
                 {
@@ -284,7 +285,7 @@ impl Meeting {
 
     fn stop_searching(&mut self) {
         let matched = matches!(&self.place, Place::Inside(stay) if stay.matched);
-        if self.searching || matched {
+        if self.searching || matched || self.search != (SearchView::Idle {}) {
             self.searching = false;
             self.outbox.withdraw(|command| matches!(command, Command::Search {} | Command::Skip {}));
             self.outbox.push(Command::StopSearching {});
@@ -343,6 +344,8 @@ impl Meeting {
     /// By the server's word.
     fn end(&mut self, why: Departure) {
         let Some(mut shown) = self.room() else { return };
+        // Whether another partner is looked for is the person's to say, or the server's by its next word.
+        self.searching &= !shown.matched;
         shown.over = Some(why);
         for member in shown.members.iter_mut().filter(|member| member.sound == MemberSound::Heard) {
             member.sound = MemberSound::Lost;

@@ -3,6 +3,7 @@
 mod stand;
 
 use bellwire_client::recording::{Voice, best_correlation, level_dbfs, write_speech};
+use bellwire_client::{CallRecord, Client, Config, DeviceId, Request, Token, Update, media};
 use serde_json::Value;
 use stand::{Cli, Stand, alone, is};
 use std::path::Path;
@@ -25,6 +26,24 @@ fn assert_ended(events: &[Value], reason: &str) -> u64 {
     assert_eq!(ended[0]["reason"], reason);
     assert_eq!(ended[0]["confirmed"], true, "{}", ended[0]);
     ended[0]["duration_ms"].as_u64().unwrap()
+}
+
+/// The calls of this person, as the server has them.
+fn history(stand: &Stand, person: &str) -> Vec<CallRecord> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let token = Token::new(std::fs::read_to_string(stand.path(&format!("{person}.token"))).unwrap()).unwrap();
+        let device = DeviceId::new("history").unwrap();
+        let (client, mut updates) =
+            Client::start(Config { server: stand.url(), token, device, media: media::Config::default(), tones: false });
+        client.request(Request::History { before: None });
+        loop {
+            match updates.next().await.expect("the client goes on") {
+                Update::History(calls) => return calls,
+                update => drop(update),
+            }
+        }
+    })
 }
 
 fn states(events: &[Value]) -> Vec<&str> {
@@ -163,6 +182,31 @@ fn a_call_outlives_a_server_that_is_killed_and_started_again() {
     }
     assert_heard(&high, &low, &stand.path("caller.wav"));
     assert_heard(&low, &high, &stand.path("callee.wav"));
+}
+
+#[test]
+fn text_reaches_the_other_and_stays_in_the_record_if_both_want_it() {
+    let _alone = alone();
+    let stand = Stand::start();
+    let mut callee = stand.cli("answer", "provider", &["--say", "from the callee", "--keep-chat"], None, None);
+    let mut caller = stand.cli("call", "client", &["--control", "--say", "from the caller"], None, None);
+    for (cli, text) in [(&mut caller, "from the callee"), (&mut callee, "from the caller")] {
+        cli.met("the text", |event| is(event, "text") && event["text"] == text);
+        cli.met("delivered", |event| is(event, "text_delivered"));
+    }
+    caller.say("keep");
+    callee.met("both want it", |event| is(event, "keep_chat") && event["you"] == true && event["peer"] == true);
+    caller.say("say one more");
+    callee.wait("one more", |event| is(event, "text") && event["text"] == "one more");
+    caller.wait("delivered", |event| is(event, "text_delivered") && event["text"] == "one more");
+    caller.say("hangup");
+    for run in [caller.finish(), callee.finish()] {
+        assert_eq!(run.status, Some(0), "{}", run.stdout);
+    }
+    let calls = history(&stand, "client");
+    let mut texts: Vec<&str> = calls[0].chat.iter().map(|line| line.text.as_str()).collect();
+    texts.sort();
+    assert_eq!(texts, ["from the callee", "from the caller", "one more"]);
 }
 
 #[test]

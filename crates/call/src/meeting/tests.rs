@@ -222,6 +222,11 @@ fn a_match_arrives_by_itself_and_is_skipped_for_the_next() {
     let over = Event::RoomOver { room: id("m2"), why: Departure::PartnerLeft };
     told.check(Input::Server(over), "close");
     assert_eq!(told.meeting.room().unwrap().over, Some(Departure::PartnerLeft));
+    // Nobody is looked for any more, until the server says so or the person does.
+    told.check(Input::Wish(Wish::StopSearching), "");
+    told.check(Input::LinkUp { resumed: false }, "");
+    let waiting = SearchView::Waiting { place: 1, since: UnixMs(0) };
+    told.check(Input::Server(Event::Search { view: waiting }), "");
     told.check(Input::Wish(Wish::StopSearching), "StopSearching");
     told.check(Input::Wish(Wish::Skip), "refused WrongState");
 }

@@ -1,5 +1,8 @@
 //! A server for one socket at a time, whose every frame the test decides.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use bellwire_client::signaling::{ClientFrame, Event, Limits, SUBPROTOCOL, ServerFrame, SessionId, limits};
 use bellwire_client::{Client, Config, DeviceId, Snapshot, Token, UnixMs, Update, Updates, Url, UserId, You, media};
 use futures_util::{SinkExt, StreamExt};

@@ -4,7 +4,7 @@
 // Each test program uses its part of this.
 #![allow(dead_code)]
 
-use bellwire_client::JoinLink;
+use bellwire_client::{JoinLink, Url};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -57,6 +57,10 @@ impl Stand {
         Self { dir, server, address, booking, log: None, demo }
     }
 
+    pub fn url(&self) -> Url {
+        Url::parse(&format!("ws://{}", self.address)).unwrap()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -70,12 +74,23 @@ impl Stand {
     /// A room for these people, the first its host. Their tokens are good for it alone.
     pub fn room(&self, people: &[&str]) -> String {
         let listed = people.iter().map(|user| json!({"user": user, "name": user, "host": *user == people[0]}));
-        let body = json!({"topic": "A room", "people": listed.collect::<Vec<_>>()}).to_string();
+        let body = json!({"topic": "A room", "people": listed.collect::<Vec<_>>()});
+        let made = self.operator("POST", "/v1/rooms", &body.to_string());
+        for link in made["links"].as_array().unwrap() {
+            let join = JoinLink::parse(link["link"].as_str().unwrap()).unwrap();
+            let file = format!("{}.token", link["user"].as_str().unwrap());
+            std::fs::write(self.path(&file), join.token.reveal()).unwrap();
+        }
+        made["room"].as_str().unwrap().to_owned()
+    }
+
+    /// The server's answer to a request of its operator.
+    pub fn operator(&self, method: &str, path: &str, body: &str) -> Value {
         let mut socket = TcpStream::connect(&self.address).unwrap();
         socket.set_read_timeout(Some(CAP)).unwrap();
         write!(
             socket,
-            "POST /v1/rooms HTTP/1.1\r\nHost: {}\r\nX-Operator-Key: {}\r\nContent-Type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nX-Operator-Key: {}\r\nContent-Type: application/json\r\n\
              Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             self.demo["operator_key"].as_str().unwrap(),
@@ -84,14 +99,8 @@ impl Stand {
         .unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
-        let made = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-        let made: Value = serde_json::from_str(made).unwrap_or_else(|error| panic!("{error}: {answer}"));
-        for link in made["links"].as_array().unwrap() {
-            let join = JoinLink::parse(link["link"].as_str().unwrap()).unwrap();
-            let file = format!("{}.token", link["user"].as_str().unwrap());
-            std::fs::write(self.path(&file), join.token.reveal()).unwrap();
-        }
-        made["room"].as_str().unwrap().to_owned()
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
     /// Somebody whom the server knows, without a booking.
