@@ -2,7 +2,7 @@
 //!
 //! Outside the tests of this crate [`planted`] is the constant `false`, and every use of it folds away.
 
-/// One fault for each rule of a call in docs/architecture.md, in their order; then those of the queue and of rooms.
+/// One fault for each rule of a call in docs/architecture.md, in their order; then those of the queue, of rooms and of meetings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     ConnectionBeforeAccept,
@@ -30,6 +30,10 @@ pub(crate) enum Fault {
     RoomRemovedReturns,
     RoomRefusalTells,
     RoomOverTwice,
+    MeetingNeverRenews,
+    MeetingKeepsLegs,
+    MeetingStaysOut,
+    MeetingOffersAlways,
 }
 
 #[cfg(not(test))]

@@ -3,6 +3,7 @@
 use super::interface::{Due, MemberShown, RoomShown, SoundCommand};
 use super::leg::Leg;
 use crate::endpoint::{MediaEvent, Monotonic};
+use crate::fault::{Fault, planted};
 use crate::outbox::Outbox;
 use bellwire_signaling::{Candidate, Command, CommandId, DescriptionKind, Handle, RoomId, RoomView, Sdp, limits};
 use std::collections::{BTreeMap, VecDeque};
@@ -77,7 +78,7 @@ impl Stay {
         self.legs.retain(|handle, leg| {
             let member = members.iter().find(|member| member.member == *handle);
             let stays = !anew && member.is_some_and(|member| member.generation >= leg.generation);
-            if !stays {
+            if !stays && !planted(Fault::MeetingKeepsLegs) {
                 doing.push(Doing::Sound(SoundCommand::Drop { leg: leg.number }));
             }
             stays
@@ -103,7 +104,7 @@ impl Stay {
             };
             if let Some(leg) = opens {
                 doing.push(Doing::Sound(SoundCommand::Open { leg, generation }));
-                if offers {
+                if offers || planted(Fault::MeetingOffersAlways) {
                     doing.push(Doing::Sound(SoundCommand::Offer { leg, generation }));
                 }
             }
@@ -164,7 +165,7 @@ impl Stay {
         let mut doing = Vec::new();
         for member in &self.view.members {
             let Some(leg) = self.legs.get_mut(&member.member) else { continue };
-            if leg.is_due(member.linked, now) {
+            if leg.is_due(member.linked, now) && !planted(Fault::MeetingNeverRenews) {
                 let (room, member) = (self.view.room.clone(), member.member.clone());
                 doing.push(Doing::Say(Command::RenewMember { room, member, generation: leg.generation }));
             }
@@ -190,7 +191,9 @@ impl Stay {
     pub(super) fn enter_anew(&mut self, outbox: &mut Outbox, now: Monotonic) {
         self.ask_again = true;
         self.early.clear();
-        self.ask_in(outbox, now);
+        if !planted(Fault::MeetingStaysOut) {
+            self.ask_in(outbox, now);
+        }
     }
 
     pub(super) fn doubt(&mut self, outbox: &mut Outbox, now: Monotonic) {

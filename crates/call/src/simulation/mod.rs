@@ -8,7 +8,6 @@ mod ghost;
 mod histories;
 mod matching;
 mod meeting;
-mod meeting_sound;
 mod rooms;
 mod scripts;
 mod server;
