@@ -7,6 +7,7 @@ mod cost;
 mod delay;
 mod load;
 mod process;
+mod relay;
 mod setup;
 mod sound;
 
@@ -39,9 +40,11 @@ enum Part {
     Idle,
     /// Relayed signaling messages.
     Relay,
+    /// Those of older apps, and memory of their connections, beside Node's own Socket.IO server.
+    OlderRelay,
 }
 
-const ALL: &[Part] = &[Part::Setup, Part::Sound, Part::Cost, Part::Idle, Part::Relay];
+const ALL: &[Part] = &[Part::Setup, Part::Sound, Part::Cost, Part::Idle, Part::Relay, Part::OlderRelay];
 
 /// One measured value.
 #[derive(Clone, Debug, Serialize)]
@@ -90,12 +93,20 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("The bench reads /proc and uses PulseAudio: it needs Linux.");
     }
     println!("set-up");
-    system::provide(&[Purpose::Engine, Purpose::Speech, Purpose::VirtualSound], options.no_install)?;
-    build::programs("release", &["bellwire-server", "bellwire-client"], &["--example", "load"])?;
+    let parts = if options.only.is_empty() { ALL } else { &options.only };
+    if parts == [Part::OlderRelay] {
+        build::programs("release", &["bellwire-server"], &["--example", "older_load"])?;
+    } else {
+        system::provide(&[Purpose::Engine, Purpose::Speech, Purpose::VirtualSound], options.no_install)?;
+        build::programs(
+            "release",
+            &["bellwire-server", "bellwire-client"],
+            &["--example", "load", "--example", "older_load"],
+        )?;
+    }
     println!("  build        done");
     // Of this run alone: two benches at once spoil their figures, but not their files.
     let dir = fresh(&xtask::target().join(format!("bench/run-{}", std::process::id())))?;
-    let parts = if options.only.is_empty() { ALL } else { &options.only };
     let mut figures = Vec::new();
     for part in parts {
         figures.extend(match part {
@@ -104,6 +115,7 @@ pub fn run(options: &Options) -> Result<()> {
             Part::Cost => cost::measure(&dir)?,
             Part::Idle => load::idle(&dir)?,
             Part::Relay => load::relay(&dir)?,
+            Part::OlderRelay => relay::measure(&dir)?,
         });
     }
     // Kept only where something went wrong.
@@ -117,7 +129,7 @@ fn table(figures: &[Figure]) {
     for figure in figures {
         let aim = figure.aim.map_or_else(String::new, |aim| format!("<= {aim}"));
         let Figure { name, value, unit, note, .. } = figure;
-        println!("{name:<44} {value:>10.1} {unit:<12} {aim:>10}  {:<7} {note}", figure.verdict());
+        println!("{name:<44} {value:>10.2} {unit:<12} {aim:>10}  {:<7} {note}", figure.verdict());
     }
 }
 

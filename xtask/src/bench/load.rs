@@ -13,12 +13,12 @@ const CALLS: u32 = 500;
 /// A little below what the server lets one socket send at once.
 const MESSAGES: u32 = 120;
 /// What each program may open: the soft limit alone, which needs no privilege.
-const FILES: &str = "--nofile=8192:";
+pub(super) const FILES: &str = "--nofile=8192:";
 
 pub fn idle(dir: &Path) -> Result<Vec<Figure>> {
     println!("memory of {PEOPLE} idle connections");
     let (server, key) = start(dir, "idle")?;
-    let mut load = Load::start(&["idle", &server.address, &key, &PEOPLE.to_string()])?;
+    let mut load = Load::start("load", &["idle", &server.address, &key, &PEOPLE.to_string()])?;
     load.expect("booked")?;
     let before = process::settled_rss_kib(server.process_id())?;
     load.go_on()?;
@@ -42,7 +42,7 @@ struct Relayed {
 pub fn relay(dir: &Path) -> Result<Vec<Figure>> {
     println!("relayed messages of {CALLS} calls at once");
     let (server, key) = start(dir, "relay")?;
-    let mut load = Load::start(&["relay", &server.address, &key, &CALLS.to_string(), &MESSAGES.to_string()])?;
+    let mut load = Load::start("load", &["relay", &server.address, &key, &CALLS.to_string(), &MESSAGES.to_string()])?;
     load.expect("ready")?;
     let before = process::cpu_seconds(server.process_id())?;
     load.go_on()?;
@@ -62,24 +62,29 @@ pub fn relay(dir: &Path) -> Result<Vec<Figure>> {
 fn start(dir: &Path, name: &str) -> Result<(Server, String)> {
     let dir = crate::demo::fresh(&dir.join(name))?;
     let server = Server::start("release", &dir)?;
-    let raised = Command::new("prlimit").args(["--pid", &server.process_id().to_string(), FILES]).status();
-    if !raised.is_ok_and(|status| status.success()) {
-        bail!("the server may not open as many sockets as this needs: raise the limit of open files");
-    }
+    raise_limit(server.process_id())?;
     let key = server.seed_demo()?.operator_key;
     Ok((server, key))
 }
 
-/// The running load; it ends when its input does.
-struct Load {
+pub(super) fn raise_limit(process_id: u32) -> Result<()> {
+    let raised = Command::new("prlimit").args(["--pid", &process_id.to_string(), FILES]).status();
+    if !raised.is_ok_and(|status| status.success()) {
+        bail!("the server may not open as many sockets as this needs: raise the limit of open files");
+    }
+    Ok(())
+}
+
+/// A running load, an example of one of our crates; it ends when its input does.
+pub(super) struct Load {
     child: Child,
     input: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Load {
-    fn start(arguments: &[&str]) -> Result<Self> {
-        let program = xtask::target().join("release/examples/load");
+    pub(super) fn start(example: &str, arguments: &[&str]) -> Result<Self> {
+        let program = xtask::target().join("release/examples").join(example);
         let mut command = Command::new("prlimit");
         command.args([FILES, "setpriv", "--pdeathsig", "TERM", "--"]).arg(program).args(arguments);
         let mut child =
@@ -89,7 +94,7 @@ impl Load {
         Ok(Self { child, input, lines: BufReader::new(output).lines() })
     }
 
-    fn line(&mut self) -> Result<String> {
+    pub(super) fn line(&mut self) -> Result<String> {
         Ok(self.lines.next().context("the load ended early; its fault stands above")??)
     }
 
@@ -102,8 +107,12 @@ impl Load {
     }
 
     fn go_on(&mut self) -> Result<()> {
+        self.order("go")
+    }
+
+    pub(super) fn order(&mut self, order: &str) -> Result<()> {
         let input = self.input.as_mut().context("the load has no input")?;
-        Ok(writeln!(input, "go")?)
+        Ok(writeln!(input, "{order}")?)
     }
 }
 
