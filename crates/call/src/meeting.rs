@@ -293,6 +293,9 @@ impl Meeting {
         if matched {
             self.go_outside();
         }
+        if matches!(self.place, Place::Outside) {
+            self.unmute();
+        }
         self.search = SearchView::Idle {};
     }
 
@@ -357,6 +360,13 @@ impl Meeting {
 
     fn close(&mut self) {
         self.sound(SoundCommand::Close);
+        // Whoever goes on to the next partner stays muted.
+        if !self.searching {
+            self.unmute();
+        }
+    }
+
+    fn unmute(&mut self) {
         if std::mem::take(&mut self.muted) {
             self.sound(SoundCommand::Mute(false));
         }

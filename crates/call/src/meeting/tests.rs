@@ -215,12 +215,13 @@ fn a_match_arrives_by_itself_and_is_skipped_for_the_next() {
     told.check(Input::Wish(Wish::Search), "Search");
     told.check(Input::Server(Event::Room { view: pair.clone() }), "warm, open 1.1, offer 1.1");
     assert!(told.meeting.room().unwrap().matched);
+    told.check(Input::Wish(Wish::Mute(true)), "mute true, say muted true");
     told.check(Input::Wish(Wish::Skip), "close, Skip");
     told.check(Input::Server(Event::Room { view: pair.clone() }), "");
     pair.room = id("m2");
-    told.check(Input::Server(Event::Room { view: pair.clone() }), "warm, open 2.1, offer 2.1");
+    told.check(Input::Server(Event::Room { view: pair.clone() }), "warm, open 2.1, offer 2.1, say muted true");
     let over = Event::RoomOver { room: id("m2"), why: Departure::PartnerLeft };
-    told.check(Input::Server(over), "close");
+    told.check(Input::Server(over), "close, mute false");
     assert_eq!(told.meeting.room().unwrap().over, Some(Departure::PartnerLeft));
     // Nobody is looked for any more, until the server says so or the person does.
     told.check(Input::Wish(Wish::StopSearching), "");

@@ -370,11 +370,11 @@ impl Stay {
             self.tell_stats();
         }
         self.outside();
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_millis() as f64 / 1000.0);
         self.events.say(&Event::Usage(Usage {
-            seconds: self.begun.elapsed().as_secs_f64(),
+            seconds: seconds(Some(self.begun.elapsed())).unwrap_or_default(),
             cpu_seconds: seconds(usage::cpu()),
-            room_seconds: self.room_time.0.as_secs_f64(),
+            room_seconds: seconds(Some(self.room_time.0)).unwrap_or_default(),
             room_cpu_seconds: seconds(self.room_time.1),
             pss_kib: usage::pss_kib(),
         }));
