@@ -184,7 +184,7 @@ async fn a_window_and_a_program_meet_in_a_room() -> Result<()> {
     println!("alone in the room: {}", host.sentence("#room-empty").await?);
     host.picture("room", "1-alone")?;
 
-    let mut guest = Guest::enter(&dir, &links[1], &speeches.client, "Can you read this?")?;
+    let mut guest = Guest::start(&dir, &["room", "--link", &links[1]], &speeches.client, "Can you read this?")?;
     let bo = ".member:not(.own)";
     until("the guest is a member", async || {
         Ok((host.content(&format!("{bo} .peer")).await? == "Bo Andersson").then_some(()))
@@ -237,6 +237,46 @@ async fn a_window_and_a_program_meet_in_a_room() -> Result<()> {
     host.on("room").await?;
     host.picture("room", "5-entered-again")?;
     no_error_logged(&[&host], &server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_window_waits_for_the_next_person_talks_and_is_told_when_they_leave() -> Result<()> {
+    let dir = folder("windows/match")?;
+    let speeches = Speeches::make(&dir)?;
+    let server = Server::start("debug", &dir)?;
+    let seeded = server.seed_demo()?;
+    // A link of theirs as a person, not for one booking.
+    let link = format!("bellwire://join?server={}&token={}", server.url(), seeded.provider.token);
+    let provider = App::open(&dir, "provider", &[&link], Devices::Both).await?;
+    provider.on("home").await?;
+    provider.press("#search").await?;
+    provider.on("queue").await?;
+    println!("in the queue: {}", provider.text("#queue-place").await?);
+    provider.picture("match", "1-queue")?;
+
+    let token = dir.join("guest.token");
+    std::fs::write(&token, &seeded.client.token)?;
+    let (server_url, token) = (server.url(), token.display().to_string());
+    let mut guest =
+        Guest::start(&dir, &["match", "--server", &server_url, "--token-file", &token], &speeches.client, "Hello")?;
+    provider.on("match").await?;
+    until("the partner is heard", async || Ok(Some(provider.text("#elapsed").await?).filter(|time| !time.is_empty())))
+        .await?;
+    until("the partner's text is counted", async || {
+        Ok(Some(provider.content("#text").await?).filter(|label| label.contains("1 new")))
+    })
+    .await?;
+    provider.picture("match", "2-match")?;
+    guest.process.end();
+    provider.on("match-over").await?;
+    println!("after it: {}", provider.text("#parted").await?);
+    provider.picture("match", "3-over")?;
+
+    provider.press("#find-next").await?;
+    provider.on("queue").await?;
+    provider.press("#stop-searching").await?;
+    provider.on("home").await?;
+    no_error_logged(&[&provider], &server)
 }
 
 async fn call_and_accept(caller: &App, callee: &App, seeded: &Seeded) -> Result<()> {
@@ -302,17 +342,17 @@ fn no_error_logged(apps: &[&App], server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// A `bellwire-cli` in a room; dropping it ends it.
+/// A `bellwire-cli` in a room or a match; dropping it ends it.
 struct Guest {
     process: Process,
     events: PathBuf,
 }
 
 impl Guest {
-    fn enter(dir: &Path, link: &str, says: &Path, writes: &str) -> Result<Self> {
+    fn start(dir: &Path, task: &[&str], says: &Path, writes: &str) -> Result<Self> {
         let (events, log) = (dir.join("guest-events.json"), dir.join("guest.log"));
         let mut command = tethered(xtask::built("debug", "bellwire-cli"));
-        command.args(["room", "--events", "json", "--link", link, "--say", writes, "--input", &wav(says)]);
+        command.args(task).args(["--events", "json", "--say", writes, "--input", &wav(says)]);
         command.args(["--output", &wav(&dir.join("guest-hears.wav"))]).args(bind_arguments());
         let process = Process::spawn_apart(command, "bellwire-cli", &events, &log)?;
         Ok(Self { process, events })
