@@ -190,7 +190,7 @@ impl Client {
         let outer: Fields<'_> = serde_json::from_str(text).map_err(|_| MALFORMED)?;
         let fields = match sent.data {
             Some(data) if data.get().starts_with('{') => {
-                merged(serde_json::from_str(data.get()).map_err(|_| MALFORMED)?, outer)
+                merged(serde_json::from_str(data.get()).map_err(|_| MALFORMED)?, outer).ok_or(MALFORMED)?
             }
             Some(_) | None => outer,
         };
@@ -333,18 +333,23 @@ impl Client {
     }
 }
 
-fn merged<'a>(inner: Fields<'a>, outer: Fields<'a>) -> Fields<'a> {
-    Fields {
-        room_id: inner.room_id.or(outer.room_id),
-        user_id: inner.user_id.or(outer.user_id),
-        user_name: inner.user_name.or(outer.user_name),
-        from_user_id: inner.from_user_id.or(outer.from_user_id),
-        to_user_id: inner.to_user_id.or(outer.to_user_id),
-        token: inner.token.or(outer.token),
+/// None if the two say different things: the receiver's app could believe the one that was not checked.
+fn merged<'a>(inner: Fields<'a>, outer: Fields<'a>) -> Option<Fields<'a>> {
+    fn one<'a>(inner: Option<Cow<'a, str>>, outer: Option<Cow<'a, str>>) -> Option<Option<Cow<'a, str>>> {
+        let differs = inner.is_some() && outer.is_some() && inner != outer;
+        (!differs).then(|| inner.or(outer))
+    }
+    Some(Fields {
+        room_id: one(inner.room_id, outer.room_id)?,
+        user_id: one(inner.user_id, outer.user_id)?,
+        user_name: one(inner.user_name, outer.user_name)?,
+        from_user_id: one(inner.from_user_id, outer.from_user_id)?,
+        to_user_id: one(inner.to_user_id, outer.to_user_id)?,
+        token: one(inner.token, outer.token)?,
         offer: inner.offer.or(outer.offer),
         answer: inner.answer.or(outer.answer),
         candidate: inner.candidate.or(outer.candidate),
-    }
+    })
 }
 
 fn room_of(fields: &Fields<'_>) -> Result<RoomId, Fault> {

@@ -20,8 +20,13 @@
 //!
 //! Node 18 or later and `npm` have to be there. The packages are installed once, below the target folder.
 
+mod apps;
 mod calls;
+mod channels;
 mod driver;
+mod match_relay;
+mod random_chat;
+mod rooms;
 mod socketio;
 
 pub use driver::binary;
