@@ -6,6 +6,7 @@ mod stand;
 use bellwire_client::recording::{Voice, best_correlation, level_dbfs, write_speech};
 use serde_json::Value;
 use stand::{Cli, Run, Stand, alone, is};
+use std::path::{Path, PathBuf};
 
 /// From here on a recording holds a speech, and below the other it does not.
 const HEARD: f32 = 0.5;
@@ -13,10 +14,31 @@ const NOT_HEARD: f32 = 0.4;
 
 const PEOPLE: [(&str, Voice); 3] = [("ana", Voice::Low), ("ben", Voice::High), ("cleo", Voice::Third)];
 
+/// How long each speaks, and the pause between them, where they speak one after the other.
+const TURN_S: f32 = 5.0;
+const PAUSE_S: f32 = 0.5;
+
 /// A room of the three, each with a voice of their own.
 struct Meeting {
     stand: Stand,
     room: String,
+}
+
+fn starts_at(turn: usize) -> f32 {
+    1.0 + turn as f32 * (TURN_S + PAUSE_S)
+}
+
+/// Silence before a speech.
+fn delay_speech(path: &Path, seconds: f32) {
+    let mut reader = hound::WavReader::open(path).unwrap();
+    let spec = reader.spec();
+    let speech: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).collect();
+    let silence = (seconds * spec.sample_rate as f32) as usize * usize::from(spec.channels);
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    for sample in std::iter::repeat_n(0, silence).chain(speech) {
+        writer.write_sample(sample).unwrap();
+    }
+    writer.finalize().unwrap();
 }
 
 impl Meeting {
@@ -29,6 +51,14 @@ impl Meeting {
         Self { stand, room }
     }
 
+    /// One after the other: voices that are heard at once are hard to tell apart by correlation.
+    fn take_turns(self) -> Self {
+        for (n, (name, _)) in PEOPLE.iter().enumerate() {
+            delay_speech(&self.stand.path(&format!("{name}.wav")), starts_at(n));
+        }
+        self
+    }
+
     fn enter(&self, name: &str, more: &[&str]) -> Cli {
         let mut args = vec!["--room", &self.room, "--control"];
         args.extend(more);
@@ -36,12 +66,28 @@ impl Meeting {
         self.stand.cli("room", name, &args, Some(&input), Some(&format!("heard-by-{name}.wav")))
     }
 
-    /// How well a voice can be found in what somebody heard.
-    fn correlation(&self, voice: &str, heard_by: &str) -> f32 {
-        let (voice, heard) = (format!("{voice}.wav"), format!("heard-by-{heard_by}.wav"));
-        let found = best_correlation(&self.stand.path(&voice), &self.stand.path(&heard)).unwrap();
-        println!("{voice} in {heard}: {found:?}");
+    /// How well a voice can be found in what somebody heard during that voice's turn.
+    fn correlation(&self, turn: usize, heard_by: &str) -> f32 {
+        let from = starts_at(turn);
+        let voice = self.part(&format!("{}.wav", PEOPLE[turn].0), from, from + TURN_S);
+        let heard = self.part(&format!("heard-by-{heard_by}.wav"), from - PAUSE_S, from + TURN_S + PAUSE_S);
+        let found = best_correlation(&voice, &heard).unwrap();
+        println!("{} heard by {heard_by}: {found:?}", PEOPLE[turn].0);
         found.correlation
+    }
+
+    fn part(&self, name: &str, from: f32, to: f32) -> PathBuf {
+        let path = self.stand.path(&format!("part-of-{name}"));
+        let mut reader = hound::WavReader::open(self.stand.path(name)).unwrap();
+        let spec = reader.spec();
+        let at = |seconds: f32| (seconds * spec.sample_rate as f32) as usize * usize::from(spec.channels);
+        let samples: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).collect();
+        let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+        for sample in samples.iter().take(at(to)).skip(at(from)) {
+            writer.write_sample(*sample).unwrap();
+        }
+        writer.finalize().unwrap();
+        path
     }
 }
 
@@ -63,8 +109,8 @@ fn assert_clean(stand: &Stand, run: &Run) {
 #[test]
 fn three_in_a_room_hear_and_read_each_other() {
     let _alone = alone();
-    let meeting = Meeting::new(30.0);
-    let more = ["--expect-members", "2", "--leave-after", "9", "--say", "hello all"];
+    let meeting = Meeting::new(TURN_S).take_turns();
+    let more = ["--expect-members", "2", "--leave-after", "18", "--say", "hello all"];
     let mut all: Vec<Cli> = PEOPLE.iter().map(|(name, _)| meeting.enter(name, &more)).collect();
     for cli in &mut all {
         for _ in 0..2 {
@@ -82,9 +128,9 @@ fn three_in_a_room_hear_and_read_each_other() {
         assert!(usage["room_seconds"].as_f64() > Some(5.0), "{usage}");
         println!("{usage}");
     }
-    for (voice, _) in PEOPLE {
-        for (heard_by, _) in PEOPLE {
-            let found = meeting.correlation(voice, heard_by);
+    for (turn, (voice, _)) in PEOPLE.iter().enumerate() {
+        for (heard_by, _) in &PEOPLE {
+            let found = meeting.correlation(turn, heard_by);
             if voice == heard_by {
                 assert!(found < NOT_HEARD, "{heard_by} hears themselves: {found}");
             } else {
