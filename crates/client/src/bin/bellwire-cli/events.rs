@@ -109,6 +109,11 @@ pub enum Event {
         member: Handle,
         muted: bool,
     },
+    /// Their app has lost its link to the server, or has it again.
+    MemberLinked {
+        member: Handle,
+        linked: bool,
+    },
     /// Text reaches them, or no longer.
     MemberReads {
         member: Handle,
@@ -331,6 +336,8 @@ impl fmt::Display for Event {
             Self::MemberLost { member } => write!(f, "{member} is not heard any more"),
             Self::MemberMuted { member, muted: true } => write!(f, "{member} is muted"),
             Self::MemberMuted { member, muted: false } => write!(f, "{member} is not muted any more"),
+            Self::MemberLinked { member, linked: true } => write!(f, "the server has its link to {member} again"),
+            Self::MemberLinked { member, linked: false } => write!(f, "the server has lost its link to {member}"),
             Self::MemberReads { member, reads: true } => write!(f, "{member} can read"),
             Self::MemberReads { member, reads: false } => write!(f, "{member} cannot read"),
             Self::MemberLeft { member } => write!(f, "{member} is gone"),

@@ -200,6 +200,9 @@ impl Stay {
         if old.is_some_and(|old| old.muted != new.muted) {
             self.events.say(&Event::MemberMuted { member: member(), muted: new.muted });
         }
+        if old.map_or(!new.linked, |old| old.linked != new.linked) {
+            self.events.say(&Event::MemberLinked { member: member(), linked: new.linked });
+        }
         if old.map_or(new.can_read, |old| old.can_read != new.can_read) {
             self.events.say(&Event::MemberReads { member: member(), reads: new.can_read });
         }
