@@ -1,6 +1,8 @@
 //! A call between `bellwire-cli` and a page in Chromium: the native protocol and WebRTC of an implementation that is
 //! not ours. Either one dials; each must hear the other.
 
+#[path = "browser/older.rs"]
+mod older;
 mod support;
 
 use anyhow::{Context, Result, ensure};
