@@ -47,7 +47,7 @@ pub struct Seat {
     app: Arc<App>,
     socket: Arc<Socket>,
     user: UserId,
-    events: mpsc::Sender<Heard>,
+    events: mpsc::Sender<Box<Heard>>,
     presence: watch::Sender<Presence>,
     pace: Mutex<Pace>,
 }
@@ -90,7 +90,7 @@ impl Seat {
                 return Err(refusal(ErrorCode::TooLarge).into());
             }
             let heard = Heard { name: name.into(), argument: argument.to_owned(), ack };
-            self.events.try_send(heard).map_err(|_| refusal_until(ErrorCode::RateLimited, BUSY_MS).into())
+            self.events.try_send(Box::new(heard)).map_err(|_| refusal_until(ErrorCode::RateLimited, BUSY_MS).into())
         });
         if let Err(fault) = refused {
             metrics::counter!("bellwire_call_events_refused_total").increment(1);
@@ -178,7 +178,8 @@ struct Task {
     app: Arc<App>,
     socket: Arc<Socket>,
     identity: Identity,
-    heard: mpsc::Receiver<Heard>,
+    /// Boxed: the channel holds place for a block of them even while it is empty.
+    heard: mpsc::Receiver<Box<Heard>>,
     presence: watch::Receiver<Presence>,
 }
 
@@ -224,7 +225,9 @@ impl Task {
             resume: kept.resume.clone(),
             older: true,
         };
-        let SignedIn { who, number, mut queue, .. } = match sign_in(&self.app, newcomer).await {
+        // Boxed: what the store's questions need is not held for as long as the seat.
+        let signed_in = Box::pin(sign_in(&self.app, newcomer)).await;
+        let SignedIn { who, number, mut queue, .. } = match signed_in {
             Ok(signed_in) => signed_in,
             Err(code) => return End::Closed(Closing::of_hello(code)),
         };
@@ -244,7 +247,7 @@ impl Task {
                     None => break End::GivenUp,
                 },
                 heard = self.heard.recv(), if open => match heard {
-                    Some(Heard { name, argument, ack }) => kept.interpreter.said(&name, argument.get(), ack),
+                    Some(heard) => kept.interpreter.said(&heard.name, heard.argument.get(), heard.ack),
                     None => break End::Left,
                 },
                 // What the app said before it left is heard first.
