@@ -291,21 +291,6 @@ impl Plain {
         serde_json::from_str(text.as_str().expect("text")).expect("JSON")
     }
 
-    /// The next message for which this holds; those before it are dropped.
-    pub async fn message_where(&mut self, holds: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let message = self.message().await;
-            if holds(&message) {
-                return message;
-            }
-        }
-    }
-
-    /// Whether there is a message that was not taken.
-    pub fn has_message(&mut self) -> bool {
-        self.heard.has("message")
-    }
-
     /// The code with which it was closed.
     pub async fn closed(&mut self) -> u64 {
         self.wait_for("close").await.as_u64().expect("a code")
@@ -318,10 +303,6 @@ impl Plain {
     /// It reads nothing more.
     pub async fn pause(&self) {
         self.ask("pausePlain", json!({})).await;
-    }
-
-    pub async fn close(&self, code: u16) {
-        self.ask("closePlain", json!({"code": code})).await;
     }
 
     /// The network is gone.
