@@ -104,6 +104,9 @@ impl Namespace for Root {
     }
 
     fn event(&self, socket: &Arc<Socket>, event: Incoming<'_>) {
+        if refuse_binary(socket, &event) {
+            return;
+        }
         let Some(state) = socket.state::<RootSocket>() else { return };
         let speaks = |older| self.app.config.speaks(older);
         if event.name.starts_with("call:") {
@@ -153,6 +156,15 @@ fn departure(why: Gone) -> Departure {
         Gone::ClientLeft => Departure::Left,
         Gone::Lost | Gone::ServerClosed => Departure::Lost,
     }
+}
+
+/// No event of these systems has binary parts; one that does is refused, since it could not be passed on whole.
+fn refuse_binary(socket: &Socket, event: &Incoming<'_>) -> bool {
+    let refused = !event.attachments.is_empty();
+    if refused {
+        socket.emit("error", &json!({ "message": "binary parts are not passed on", "event": event.name }));
+    }
+    refused
 }
 
 /// The first argument of an event; `null` if there is none.

@@ -5,7 +5,7 @@
 
 use super::json::Object;
 use super::match_relay::{complaint_of, parted_word};
-use super::{departure, first, identify, is_for_all, is_same_person, refused};
+use super::{departure, first, identify, is_for_all, is_same_person, refuse_binary, refused};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::clock;
@@ -218,6 +218,9 @@ impl Namespace for RandomChat {
     }
 
     fn event(&self, socket: &Arc<Socket>, event: Incoming<'_>) {
+        if refuse_binary(socket, &event) {
+            return;
+        }
         let Some(state) = socket.state::<ChatSocket>() else { return };
         let message = first(&event);
         match event.name {
