@@ -27,10 +27,15 @@ impl Server {
 
     /// At an address of the caller's choice: where an earlier one was, say.
     pub fn start_at(profile: &str, dir: &Path, listen: &str) -> Result<Self> {
+        Self::start_with(profile, dir, &["--listen", listen])
+    }
+
+    /// With these options beside `--dev` and the data directory.
+    pub fn start_with(profile: &str, dir: &Path, options: &[&str]) -> Result<Self> {
         let data = dir.join("server");
         let program = crate::built(profile, "bellwire-server");
         let mut command = tethered(&program);
-        command.args(["serve", "--dev", "--listen", listen, "--data-dir"]).arg(&data);
+        command.args(["serve", "--dev", "--data-dir"]).arg(&data).args(options);
         let (process, line) = Process::spawn_saying(command, "bellwire-server", &dir.join("server.log"), START_CAP)?;
         let Some(address) = line.strip_prefix("listening on ") else {
             bail!("the server's first line is {line:?}, not where it listens");

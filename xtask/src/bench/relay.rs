@@ -1,8 +1,9 @@
 //! This server beside Node's own Socket.IO server, both doing what the older system of rooms does (`xtask/js`): processor
 //! time for each relayed candidate, and memory of idle connections.
 //!
-//! The two take turns in one run, each started anew for each turn, under the same load (the example `older_load` of
-//! bellwire-client); what is told is the median of the turns. Node collects its garbage before its memory is read.
+//! Ours serves that one system, as Node's does; what a connection takes with all systems on is told as well. The two take
+//! turns in one run, each started anew for each turn, under the same load (the example `older_load` of bellwire-server);
+//! what is told is the median of the turns. Node collects its garbage before its memory is read.
 
 use super::load::{FILES, Load, raise_limit};
 use super::{Figure, process};
@@ -32,12 +33,15 @@ const AIM_MEMORY: f64 = 1.0;
 const START_CAP: Duration = Duration::from_secs(60);
 
 pub fn measure(dir: &Path) -> Result<Vec<Figure>> {
-    println!("relay beside Node's Socket.IO server: {TURNS} turns of each, about {} s", TURNS * 80);
+    println!("relay beside Node's Socket.IO server: {TURNS} turns of each, about {} s", TURNS * 75);
     let dir = fresh(&dir.join("beside"))?;
     let node = Node::provide()?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut all_on) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..TURNS {
-        ours.push(turn_of(&dir.join(format!("ours-{turn}")), &node, Subject::ours)?);
+        let folder = dir.join(format!("ours-{turn}"));
+        ours.push(turn_of(&folder, &node, |dir| Subject::ours(dir, "rooms"))?);
+        // What the other systems add to a connection, above all a seat in the booked calls.
+        all_on.push(idle(&folder.join("all"), &node, |dir| Subject::ours(dir, "all"))?);
         theirs.push(turn_of(&dir.join(format!("node-{turn}")), &node, |dir| node.serve(dir))?);
     }
     let figures = |name: [&'static str; 4], of: fn(&Turn) -> f64, unit, aim: Option<f64>| {
@@ -81,6 +85,13 @@ pub fn measure(dir: &Path) -> Result<Vec<Figure>> {
         "KiB",
         Some(AIM_MEMORY),
     ));
+    all_on.sort_by(f64::total_cmp);
+    let all_on = all_on[all_on.len() / 2];
+    all.push(
+        Figure::new("the same with all older systems on", all_on, "KiB")
+            .note("each connection can be called, as a device of its person"),
+    );
+    all.push(Figure::new("of Node's memory", all_on / median(&theirs, |turn| turn.idle_kib), "x").aim(AIM_MEMORY));
     Ok(all)
 }
 
@@ -98,23 +109,21 @@ struct Done {
     seconds: f64,
 }
 
-fn turn_of(dir: &Path, node: &Node, start: impl Fn(&Path) -> Result<Subject>) -> Result<Turn> {
+/// KiB of each of [`IDLE`] connections.
+fn idle(dir: &Path, node: &Node, start: impl Fn(&Path) -> Result<Subject>) -> Result<f64> {
     let subject = start(&fresh(dir)?)?;
     let tokens = node.tokens(&subject.secret, dir)?;
     let mut load = Load::start("older_load", &[&subject.address, &tokens.display().to_string()])?;
-    let mut order = |order: &str| -> Result<Done> {
-        load.order(order)?;
-        Ok(serde_json::from_str(&load.line()?)?)
-    };
-    // Memory first: nothing has been sent yet that an allocator could keep.
     subject.collect()?;
     let before = process::settled_rss_kib(subject.id)?;
-    order(&format!("idle {IDLE}"))?;
+    load.order(&format!("idle {IDLE}"))?;
+    load.line()?;
     subject.collect()?;
-    let idle_kib = (process::settled_rss_kib(subject.id)? - before) / IDLE as f64;
-    drop(subject);
-    drop(load);
+    Ok((process::settled_rss_kib(subject.id)? - before) / IDLE as f64)
+}
 
+fn turn_of(dir: &Path, node: &Node, start: impl Fn(&Path) -> Result<Subject>) -> Result<Turn> {
+    let idle_kib = idle(dir, node, &start)?;
     let dir = dir.join("relay");
     let subject = start(&fresh(&dir)?)?;
     let tokens = node.tokens(&subject.secret, &dir)?;
@@ -165,8 +174,8 @@ enum Running {
 }
 
 impl Subject {
-    fn ours(dir: &Path) -> Result<Self> {
-        let server = Server::start("release", dir)?;
+    fn ours(dir: &Path, older: &str) -> Result<Self> {
+        let server = Server::start_with("release", dir, &["--older", older, "--listen", "127.0.0.1:0"])?;
         let id = server.process_id();
         raise_limit(id)?;
         let secret = server.data.join("dev.key");
