@@ -134,3 +134,35 @@ pub(super) fn complaint_of(name: &str) -> Option<Complaint> {
         .into_iter()
         .find(|complaint| complaint_name(*complaint) == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_is_active_until_its_end_and_its_record_lives_an_hour() {
+        let live = InProcess::default();
+        let session = |n: u128, started_at| MatchSession {
+            id: RoomId::from_bits(n),
+            first: UserId::from_bits(1),
+            second: UserId::from_bits(2),
+            started_at,
+        };
+        let (one, other) = (session(1, UnixMs(1_000)), session(2, UnixMs(2_000)));
+        for session in [&one, &other] {
+            live.open_session(session, session.started_at).expect("kept");
+        }
+        assert_eq!(live.active_sessions().expect("known").len(), 2);
+        live.end_session(&one.id).expect("ended");
+        live.end_session(&one.id).expect("a repeat changes nothing");
+        assert_eq!(live.active_sessions().expect("known"), std::slice::from_ref(&other.id));
+        let hour = 60 * 60_000;
+        let record = |at| live.session(&one.id, UnixMs(at)).expect("known");
+        assert_eq!(record(1_000 + hour - 1), Some(one.clone()), "it outlives its match");
+        assert_eq!(record(1_000 + hour), None);
+        let late = session(3, UnixMs(1_500 + hour));
+        live.open_session(&late, late.started_at).expect("kept");
+        assert_eq!(record(1_000), None, "what is over is forgotten");
+        assert_eq!(live.session(&other.id, UnixMs(2_000)).expect("known"), Some(other));
+    }
+}
