@@ -28,13 +28,7 @@ fn six_hear_each_other_and_go_on_without_one() {
     for (n, name) in names.iter().enumerate() {
         stand.person(name);
         let input = stand.path(&format!("turn-{n}.wav"));
-        members.push(stand.cli(
-            "room",
-            name,
-            &["--room", "six", "--for", &stay],
-            Some(&input),
-            Some(&recording(n)),
-        ));
+        members.push(stand.cli("room", name, &["--room", "six", "--for", &stay], Some(&input), Some(&recording(n))));
     }
     let handles: Vec<String> = members.iter_mut().map(handle).collect();
     for (n, member) in members.iter_mut().enumerate() {
