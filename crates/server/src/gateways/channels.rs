@@ -273,6 +273,7 @@ impl Client {
             handle,
             card: Card { name: Some(name.unwrap_or_else(|| address.clone())), ..Card::default() },
             habit: Habit::LowerIdOffers,
+            guest: self.identity.is_none(),
         };
         *self.voice.user.lock().unwrap_or_else(PoisonError::into_inner) = address;
         let link = self.app.lobby.connect(self.voice.clone(), person);

@@ -123,6 +123,7 @@ fn link(app: &App, socket: &Arc<Socket>, state: &RootSocket) -> Result<LinkId, F
             handle: socket.handle().clone(),
             card: Card { name, ..Card::default() },
             habit: Habit::NewcomerOffers,
+            guest: state.identity.is_none(),
         };
         (Kind::Match, app.lobby.connect(Arc::new(voice), person))
     });
@@ -140,10 +141,12 @@ fn find(app: &App, link: LinkId, message: &RawValue) -> Result<(), Fault> {
         Ok(card) => card_of(card.unwrap_or_default())?,
         Err(_) => return Err(Fault::new("invalid_message", "a field of the card is not of its kind")),
     };
-    let card = (card != Card::default()).then_some(card);
+    if card != Card::default() {
+        app.lobby.introduce(link, card);
+    }
     let searched = match app.lobby.standing(link) {
         Standing::Matched { .. } => app.lobby.skip(link),
-        Standing::Idle | Standing::Waiting => app.lobby.search(link, card),
+        Standing::Idle | Standing::Waiting => app.lobby.search(link),
     };
     searched.map_err(|refusal| match refusal {
         QueueRefusal::RateLimited { retry_after_ms } => Fault {

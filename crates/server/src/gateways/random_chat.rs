@@ -99,7 +99,7 @@ impl RandomChat {
     }
 
     fn find(&self, socket: &Socket, state: &ChatSocket) {
-        match self.app.lobby.search(state.link, None) {
+        match self.app.lobby.search(state.link) {
             Ok(()) => {}
             Err(refusal) => say_refusal(socket, refusal),
         }
@@ -202,6 +202,7 @@ impl Namespace for RandomChat {
             handle: socket.handle().clone(),
             card: Card { name: identity.name.clone(), ..Card::default() },
             habit: Habit::NewcomerOffers,
+            guest: false,
         };
         let link = self.app.lobby.connect(voice.clone(), person);
         self.app.watch.add(socket, identity.expires_at);

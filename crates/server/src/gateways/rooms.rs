@@ -149,6 +149,7 @@ impl Gateway {
                 handle: socket.handle().clone(),
                 card: Card { name: identity.name.clone(), ..Card::default() },
                 habit: Habit::NewcomerOffers,
+                guest: false,
             };
             (Kind::Rooms, app.lobby.connect(Arc::new(voice), person))
         });

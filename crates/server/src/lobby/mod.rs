@@ -33,6 +33,8 @@ use tracing::{debug, warn};
 const TICK: Duration = Duration::from_millis(250);
 /// A former partner can be blocked or reported for so long,
 const PARTNER_MS: u64 = 24 * 60 * 60_000;
+/// which is looked after this often,
+const PARTNERS_LOOK_MS: u64 = 10 * 60_000;
 /// and so many of them are remembered for each person.
 const PARTNERS: usize = 50;
 
@@ -52,6 +54,8 @@ struct State {
     natives: HashMap<Who, native::NativeLink>,
     matches: HashMap<LinkId, Match>,
     partners: HashMap<UserId, VecDeque<Partner>>,
+    /// When former partners were last looked through.
+    looked_at: UnixMs,
 }
 
 /// A link as the lobby knows it.
@@ -68,6 +72,8 @@ pub struct Person {
     pub handle: Handle,
     pub card: Card,
     pub habit: Habit,
+    /// Nobody's user: what is remembered of them ends with the link.
+    pub guest: bool,
 }
 
 #[derive(Clone)]
@@ -80,7 +86,9 @@ struct Match {
 struct Partner {
     handle: Handle,
     user: UserId,
+    guest: bool,
     at: UnixMs,
+    reported: bool,
 }
 
 /// What a link is in, with regard to the queue.
@@ -107,6 +115,7 @@ impl Lobby {
             natives: HashMap::new(),
             matches: HashMap::new(),
             partners: HashMap::new(),
+            looked_at: UnixMs(0),
         };
         let (records, links) = (Records::start(store), AtomicU64::new(1));
         Ok(Self { state: Mutex::new(state), live, records, links, open_rooms })
@@ -124,6 +133,7 @@ impl Lobby {
                     state.queue.timeout(now);
                     self.settle(&mut state, now);
                     self.forget_lost_natives(&mut state, now);
+                    state.forget_partners(now);
                     state.note_totals();
                 }
                 () = stop.cancelled() => return,
@@ -160,7 +170,12 @@ impl Lobby {
             state.queue.gone(link, now);
             state.rooms.gone(link, why, now);
         });
-        self.lock().links.remove(&link);
+        let mut state = self.lock();
+        if let Some(gone) = state.links.remove(&link)
+            && gone.person.guest
+        {
+            state.partners.remove(&gone.person.user);
+        }
     }
 
     // Rooms.
@@ -250,13 +265,17 @@ impl Lobby {
 
     // Matches.
 
-    /// Joins the queue, introduced by this card. Being in a match is a refusal.
-    pub fn search(&self, link: LinkId, card: Option<Card>) -> Result<(), QueueRefusal> {
+    /// How this link's person is introduced to partners from now on.
+    pub fn introduce(&self, link: LinkId, card: Card) {
+        if let Some(linked) = self.lock().links.get_mut(&link) {
+            linked.person.card = card;
+        }
+    }
+
+    /// Joins the queue. Being in a match is a refusal.
+    pub fn search(&self, link: LinkId) -> Result<(), QueueRefusal> {
         self.act(|state, now| {
-            let linked = state.links.get_mut(&link).ok_or(QueueRefusal::NotMatched)?;
-            if let Some(card) = card {
-                linked.person.card = card;
-            }
+            let linked = state.links.get(&link).ok_or(QueueRefusal::NotMatched)?;
             let searcher = Searcher { link, user: linked.person.user.clone() };
             state.queue.search(searcher, now)
         })
@@ -284,17 +303,23 @@ impl Lobby {
     /// Never to be matched with this partner again.
     pub fn block(&self, link: LinkId, partner: &Handle) -> Result<(), RoomRefusal> {
         self.act(|state, now| {
-            let (user, other) = state.pair_of(link, partner, now).ok_or(RoomRefusal::NotFound)?;
+            let (person, met) = state.met(link, partner, now).ok_or(RoomRefusal::NotFound)?;
+            let (user, other, passing) = (person.user.clone(), met.user.clone(), person.guest || met.guest);
             state.queue.block(&user, &other, now);
-            self.records.block(user, other, now);
+            if !passing {
+                self.records.block(user, other, now);
+            }
             Ok(())
         })
     }
 
     pub fn report(&self, link: LinkId, partner: &Handle, complaint: Complaint) -> Result<(), RoomRefusal> {
         self.act(|state, now| {
-            let (user, other) = state.pair_of(link, partner, now).ok_or(RoomRefusal::NotFound)?;
-            self.records.report(user, other, complaint, now);
+            let (person, met) = state.met(link, partner, now).ok_or(RoomRefusal::NotFound)?;
+            // One of each to each is enough.
+            if !std::mem::replace(&mut met.reported, true) {
+                self.records.report(person.user.clone(), met.user.clone(), complaint, now);
+            }
             Ok(())
         })
     }
@@ -412,7 +437,7 @@ impl Lobby {
 
 impl Linked {
     fn entrant(&self, link: LinkId, may_open: bool) -> Entrant {
-        let Person { user, handle, card, habit } = &self.person;
+        let Person { user, handle, card, habit, guest: _ } = &self.person;
         Entrant {
             link,
             user: user.clone(),
@@ -487,15 +512,28 @@ impl State {
         while partners.front().is_some_and(|oldest| at.since(oldest.at) > PARTNER_MS) || partners.len() >= PARTNERS {
             partners.pop_front();
         }
-        partners.push_back(Partner { handle: partner.handle.clone(), user: partner.user.clone(), at });
+        partners.push_back(Partner {
+            handle: partner.handle.clone(),
+            user: partner.user.clone(),
+            guest: partner.guest,
+            at,
+            reported: false,
+        });
+    }
+
+    fn forget_partners(&mut self, now: UnixMs) {
+        if now.since(self.looked_at) > PARTNERS_LOOK_MS {
+            self.looked_at = now;
+            self.partners.retain(|_, met| met.back().is_some_and(|newest| now.since(newest.at) <= PARTNER_MS));
+        }
     }
 
     /// The person of this link, and the one whom they met under this handle.
-    fn pair_of(&self, link: LinkId, partner: &Handle, now: UnixMs) -> Option<(UserId, UserId)> {
-        let user = &self.links.get(&link)?.person.user;
-        let partners = self.partners.get(user)?;
-        let met = partners.iter().rev().find(|met| met.handle == *partner && now.since(met.at) <= PARTNER_MS)?;
-        Some((user.clone(), met.user.clone()))
+    fn met(&mut self, link: LinkId, partner: &Handle, now: UnixMs) -> Option<(&Person, &mut Partner)> {
+        let person = &self.links.get(&link)?.person;
+        let partners = self.partners.get_mut(&person.user)?;
+        let met = partners.iter_mut().rev().find(|met| met.handle == *partner && now.since(met.at) <= PARTNER_MS)?;
+        Some((person, met))
     }
 
     fn note_totals(&self) {

@@ -73,7 +73,7 @@ impl Lobby {
                 let body = Body::Candidates { candidates, done: *done };
                 self.signal(link, room, Some(member), Some(*generation), body).map(drop).map_err(code_of)
             }
-            Command::Search {} => return self.search(link, None).map(|()| Reply::Done {}).map_err(queue_refusal),
+            Command::Search {} => return self.search(link).map(|()| Reply::Done {}).map_err(queue_refusal),
             Command::StopSearching {} => {
                 self.stop_searching(link);
                 Ok(())
@@ -158,6 +158,7 @@ impl Lobby {
             handle: Handle::from_bits(rand::random()),
             card: Card { name: Some(name.to_owned()), ..Card::default() },
             habit: Habit::Native,
+            guest: false,
         };
         let link = self.connect(Arc::new(voice), person);
         self.lock().natives.insert(who.clone(), NativeLink { link, number, lost_at: None });
