@@ -292,7 +292,7 @@ impl Client {
         let to = Handle::new(to).map_err(|_| NO_SUCH_USER)?;
         let room = self.shared_room(link, fields, &to)?;
         let message: &RawValue = serde_json::from_str(text).map_err(|_| MALFORMED)?;
-        let body = Body::Raw { what, value, message };
+        let body = Body::Raw { what, value, message, beside: &[] };
         self.app.lobby.signal(link, &room, Some(&to), None, body).map(drop).map_err(fault_of)
     }
 

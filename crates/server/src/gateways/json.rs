@@ -38,13 +38,6 @@ impl Object {
         self
     }
 
-    pub fn maybe_raw(self, name: &str, value: Option<&RawValue>) -> Self {
-        match value {
-            Some(value) => self.raw(name, value),
-            None => self,
-        }
-    }
-
     pub fn done(mut self) -> String {
         self.text.push_str(self.end);
         self.text
@@ -73,7 +66,7 @@ mod tests {
     #[test]
     fn fields_are_written_as_they_are() {
         let raw: Box<RawValue> = serde_json::from_str(r#"{"sdp": "x"}"#).expect("JSON");
-        let event = Object::event("call:offer").put("from", "h\"1").raw("offer", &raw).maybe_raw("none", None).done();
+        let event = Object::event("call:offer").put("from", "h\"1").raw("offer", &raw).done();
         assert_eq!(event, r#"["call:offer",{"from":"h\"1","offer":{"sdp": "x"}}]"#);
         assert_eq!(Object::new().done(), "{}");
     }

@@ -189,7 +189,7 @@ fn relay(app: &App, link: LinkId, what: What, message: &RawValue) -> Result<(), 
         Standing::Matched { .. } => return Err(NOT_YOUR_PARTNER),
         Standing::Idle | Standing::Waiting => return Err(NO_PARTNER),
     }
-    match app.lobby.signal_partner(link, Body::Raw { what, value, message }) {
+    match app.lobby.signal_partner(link, Body::Raw { what, value, message, beside: &[] }) {
         Ok(_) => Ok(()),
         Err(RoomRefusal::RateLimited) => Err(Fault::new("rate_limited", "too many candidates")),
         Err(_) => Err(NO_PARTNER),

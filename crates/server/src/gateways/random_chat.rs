@@ -115,7 +115,7 @@ impl RandomChat {
             What::Candidate => (sent.candidate, None),
         };
         let Some(value) = value else { return say_error(socket, "Invalid message") };
-        match self.app.lobby.signal_partner(state.link, Body::Raw { what, value, message }) {
+        match self.app.lobby.signal_partner(state.link, Body::Raw { what, value, message, beside: &[] }) {
             Ok(_) => {
                 state.figures().messages += 1;
                 if let Some(ack) = ack {

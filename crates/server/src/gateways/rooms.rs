@@ -13,6 +13,7 @@ use bellwire_signaling::{Departure, DescriptionKind, Handle, RoomId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -48,18 +49,18 @@ struct Sent<'a> {
     call_type: Option<Cow<'a, str>>,
     #[serde(default)]
     locked: Option<bool>,
+    #[serde(borrow, default)]
+    sdp_mid: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "sdpMLineIndex")]
+    sdp_m_line_index: Option<&'a RawValue>,
 }
 
-/// Fields that go along with a signal from one of these apps to another.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Beside<'a> {
-    #[serde(borrow)]
-    sdp_mid: Option<&'a RawValue>,
-    #[serde(borrow, rename = "sdpMLineIndex")]
-    sdp_m_line_index: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
+impl<'a> Sent<'a> {
+    /// What goes along with a signal from one of these apps to another.
+    fn beside(&self) -> SmallVec<[(&'static str, &'a RawValue); 3]> {
+        let fields = [("sdpMid", self.sdp_mid), ("sdpMLineIndex", self.sdp_m_line_index), ("metadata", self.metadata)];
+        fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
 }
 
 /// Why an event was not carried out.
@@ -112,17 +113,17 @@ impl Gateway {
             "webrtc:leave-room" => Ok(lobby.leave(link, &room)?),
             "webrtc:offer" => {
                 let value = sent.offer.ok_or(Fault::Malformed("offer is missing"))?;
-                let body = Body::Raw { what: What::Offer, value, message };
+                let body = Body::Raw { what: What::Offer, value, message, beside: &sent.beside() };
                 Ok(lobby.signal(link, &room, Some(&target(sent)?), None, body).map(drop)?)
             }
             "webrtc:answer" => {
                 let value = sent.answer.ok_or(Fault::Malformed("answer is missing"))?;
-                let body = Body::Raw { what: What::Answer, value, message };
+                let body = Body::Raw { what: What::Answer, value, message, beside: &sent.beside() };
                 Ok(lobby.signal(link, &room, Some(&target(sent)?), None, body).map(drop)?)
             }
             "webrtc:ice-candidate" => {
                 let value = sent.candidate.ok_or(Fault::Malformed("candidate is missing"))?;
-                let body = Body::Raw { what: What::Candidate, value, message };
+                let body = Body::Raw { what: What::Candidate, value, message, beside: &sent.beside() };
                 let to = sent.target_socket_id.is_some().then(|| target(sent)).transpose()?;
                 Ok(lobby.signal(link, &room, to.as_ref(), None, body).map(drop)?)
             }
@@ -318,22 +319,22 @@ impl Voice for RoomVoice {
                 .put("fromUserId", user_of(signal.from))
         };
         match signal.body {
-            Body::Raw { what, value, message } => {
-                let (name, field) = match what {
-                    What::Offer => ("webrtc:offer", "offer"),
-                    What::Answer => ("webrtc:answer", "answer"),
-                    What::Candidate => ("webrtc:ice-candidate", "candidate"),
+            // The way of nearly all that is relayed: in parts, none of which needs quoting.
+            Body::Raw { what, value, beside, .. } => {
+                let (head, field) = match what {
+                    What::Offer => ("[\"webrtc:offer\",{\"callRoomId\":\"", "\",\"offer\":"),
+                    What::Answer => ("[\"webrtc:answer\",{\"callRoomId\":\"", "\",\"answer\":"),
+                    What::Candidate => ("[\"webrtc:ice-candidate\",{\"callRoomId\":\"", "\",\"candidate\":"),
                 };
-                let beside = match signal.from.habit {
-                    Habit::NewcomerOffers => serde_json::from_str::<Beside<'_>>(message.get()).unwrap_or_default(),
-                    Habit::Native | Habit::LowerIdOffers => Beside::default(),
-                };
-                let said = head(name)
-                    .raw(field, value)
-                    .maybe_raw("sdpMid", beside.sdp_mid)
-                    .maybe_raw("sdpMLineIndex", beside.sdp_m_line_index)
-                    .maybe_raw("metadata", beside.metadata);
-                socket.emit_raw(&said.done());
+                let mut parts: SmallVec<[&str; 24]> = SmallVec::new();
+                parts.extend_from_slice(&[head, signal.room.as_str(), "\",\"fromSocketId\":\""]);
+                parts.extend_from_slice(&[signal.from.handle.as_str(), "\",\"fromUserId\":\"", user_of(signal.from)]);
+                parts.extend_from_slice(&[field, value.get()]);
+                for (name, value) in beside {
+                    parts.extend_from_slice(&[",\"", name, "\":", value.get()]);
+                }
+                parts.push("}]");
+                socket.emit_parts(&parts, Vec::new());
             }
             Body::Description { kind, sdp } => {
                 let (name, field) = match kind {

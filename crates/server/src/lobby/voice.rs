@@ -47,6 +47,8 @@ pub enum Body<'a> {
         value: &'a RawValue,
         /// The whole message it came in; apps of the same system get what this one sent, where that is their habit.
         message: &'a RawValue,
+        /// Fields of the message that go along to apps which know them.
+        beside: &'a [(&'static str, &'a RawValue)],
     },
     Description {
         kind: DescriptionKind,
