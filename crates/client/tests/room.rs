@@ -140,6 +140,20 @@ fn three_in_a_room_hear_and_read_each_other() {
     }
 }
 
+/// Waits until this one has gone on for so long after an event of its own: it is asked for its figures until
+/// then, and answers with an error while there are none.
+fn record_past(cli: &mut Cli, event: &Value, ms: u64) {
+    let until = event["at_ms"].as_u64().unwrap() + ms;
+    loop {
+        cli.say("stats");
+        let figures = cli.wait("its figures", |event| is(event, "member_stats") || is(event, "error"));
+        if figures["at_ms"].as_u64() >= Some(until) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn who_is_muted_is_silent_and_who_is_removed_is_out() {
     let _alone = alone();
@@ -150,15 +164,15 @@ fn who_is_muted_is_silent_and_who_is_removed_is_out() {
     let opened = ana.met("the speaker", |event| event["device"] == "output_opened");
     ben.met("ana heard", |event| of(event, "member_heard", &host));
     let heard = ana.met("ben heard", |event| of(event, "member_heard", &bens));
-    // Long enough to measure.
-    ana.wait("ben speaks", |event| of(event, "speaking", &bens) && event["speaking"] == true);
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    // Long enough to measure, by the clock of the one who records.
+    let speaks = ana.wait("ben speaks", |event| of(event, "speaking", &bens) && event["speaking"] == true);
+    record_past(&mut ana, &speaks, 4_000);
     ben.say("mute");
     let muted = ana.wait("ben muted", |event| of(event, "member_muted", &bens) && event["muted"] == true);
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    record_past(&mut ana, &muted, 4_000);
     ben.say("unmute");
     let unmuted = ana.wait("ben unmuted", |event| of(event, "member_muted", &bens) && event["muted"] == false);
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    record_past(&mut ana, &unmuted, 3_000);
 
     ben.say("lock");
     ben.wait("no host", |event| is(event, "refused") && event["code"] == "wrong_state");

@@ -14,13 +14,15 @@ use crate::auth::Scope;
 use crate::closing::{Closing, close, refusal, refusal_until, word};
 use crate::config::waits;
 use crate::inbound;
-use crate::lobby::{Device, is_for_lobby};
+use crate::lobby::Device;
 use crate::rate::{self, Bucket};
 use crate::session::{Outgoing, frame};
 use crate::views;
 use bellwire_call::Who;
 use bellwire_signaling::limits::{DEAD_SECONDS, FRAME, HISTORY_PAGE, PING_SECONDS};
-use bellwire_signaling::{ClientFrame, Command, CommandId, ErrorCode, Reply, ServerFrame, UnixMs, UserId, WireError};
+use bellwire_signaling::{
+    ClientFrame, Command, CommandId, Concern, ErrorCode, Reply, ServerFrame, UnixMs, UserId, WireError,
+};
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -190,7 +192,7 @@ impl Socket<'_> {
                 };
                 self.say(&answer).await
             }
-            command if is_for_lobby(&command) => {
+            command if matches!(command.concern(), Concern::Room(_) | Concern::Queue) => {
                 let Peer { who, name, scope, number } = self.peer;
                 let device = Device { who, number: *number, name, scope };
                 let done = self.app.lobby.command(&self.app.switchboard, &device, &command);

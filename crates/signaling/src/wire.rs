@@ -174,10 +174,21 @@ pub enum Command {
     },
 }
 
+/// What a command is about: which part of a server or an app it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern<'a> {
+    /// The person's own bookings and history, and calls that are yet to be made.
+    Person,
+    Call(&'a CallId),
+    Room(&'a RoomId),
+    /// The queue for the next partner, and those met through it.
+    Queue,
+}
+
 impl Command {
-    /// The call that this command names, if it names one.
-    pub fn call(&self) -> Option<&CallId> {
+    pub fn concern(&self) -> Concern<'_> {
         match self {
+            Self::Bookings {} | Self::History { .. } | Self::Invite { .. } => Concern::Person,
             Self::Ringing { call }
             | Self::Accept { call }
             | Self::Decline { call, .. }
@@ -189,23 +200,26 @@ impl Command {
             | Self::Renew { call, .. }
             | Self::Muted { call, .. }
             | Self::KeepChat { call, .. }
-            | Self::ChatLines { call, .. } => Some(call),
-            Self::Bookings {}
-            | Self::History { .. }
-            | Self::Invite { .. }
-            | Self::EnterRoom { .. }
-            | Self::LeaveRoom { .. }
-            | Self::RoomMuted { .. }
-            | Self::LockRoom { .. }
-            | Self::RemoveMember { .. }
-            | Self::RenewMember { .. }
-            | Self::DescribeTo { .. }
-            | Self::CandidatesTo { .. }
-            | Self::Search {}
-            | Self::StopSearching {}
-            | Self::Skip {}
-            | Self::Block { .. }
-            | Self::Report { .. } => None,
+            | Self::ChatLines { call, .. } => Concern::Call(call),
+            Self::EnterRoom { room }
+            | Self::LeaveRoom { room }
+            | Self::RoomMuted { room, .. }
+            | Self::LockRoom { room, .. }
+            | Self::RemoveMember { room, .. }
+            | Self::RenewMember { room, .. }
+            | Self::DescribeTo { room, .. }
+            | Self::CandidatesTo { room, .. } => Concern::Room(room),
+            Self::Search {} | Self::StopSearching {} | Self::Skip {} | Self::Block { .. } | Self::Report { .. } => {
+                Concern::Queue
+            }
+        }
+    }
+
+    /// The call that this command names, if it names one.
+    pub fn call(&self) -> Option<&CallId> {
+        match self.concern() {
+            Concern::Call(call) => Some(call),
+            Concern::Person | Concern::Room(_) | Concern::Queue => None,
         }
     }
 }

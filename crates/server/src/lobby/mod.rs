@@ -11,7 +11,7 @@ mod native;
 mod record;
 mod voice;
 
-pub use native::{Device, is_for_lobby};
+pub use native::Device;
 pub use voice::{Body, Card, QueueNews, Signal, System, Voice, What};
 
 use crate::clock;

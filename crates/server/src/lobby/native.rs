@@ -11,8 +11,8 @@ use bellwire_call::Who;
 use bellwire_call::matching::QueueRefusal;
 use bellwire_call::rooms::{GRACE_MS, Habit, LinkId, Notice, RoomEffect, RoomRefusal, Rooms};
 use bellwire_signaling::{
-    Candidate, CandidateLine, Command, Departure, DescriptionKind, ErrorCode, Event, Handle, Reply, Sdp, UnixMs,
-    WireError,
+    Candidate, CandidateLine, Command, Concern, Departure, DescriptionKind, ErrorCode, Event, Handle, Reply, Sdp,
+    UnixMs, WireError,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -48,11 +48,11 @@ impl Lobby {
         command: &Command,
     ) -> Result<Reply, WireError> {
         let Device { who, number, name, scope } = *device;
-        if let Some(room) = room_of(command) {
-            if !scope.admits_room(room) {
-                return Err(refusal(ErrorCode::NotFound));
-            }
-        } else if *scope != Scope::Person {
+        let admitted = match command.concern() {
+            Concern::Room(room) => scope.admits_room(room),
+            Concern::Queue | Concern::Person | Concern::Call(_) => *scope == Scope::Person,
+        };
+        if !admitted {
             return Err(refusal(ErrorCode::NotFound));
         }
         let link = self.native_link(switchboard, who, number, name);
@@ -166,52 +166,6 @@ impl Lobby {
     }
 }
 
-/// Whether this command is the lobby's to carry out.
-pub fn is_for_lobby(command: &Command) -> bool {
-    room_of(command).is_some()
-        || matches!(
-            command,
-            Command::Search {}
-                | Command::StopSearching {}
-                | Command::Skip {}
-                | Command::Block { .. }
-                | Command::Report { .. }
-        )
-}
-
-fn room_of(command: &Command) -> Option<&bellwire_signaling::RoomId> {
-    match command {
-        Command::EnterRoom { room }
-        | Command::LeaveRoom { room }
-        | Command::RoomMuted { room, .. }
-        | Command::LockRoom { room, .. }
-        | Command::RemoveMember { room, .. }
-        | Command::RenewMember { room, .. }
-        | Command::DescribeTo { room, .. }
-        | Command::CandidatesTo { room, .. } => Some(room),
-        Command::Bookings {}
-        | Command::History { .. }
-        | Command::Invite { .. }
-        | Command::Ringing { .. }
-        | Command::Accept { .. }
-        | Command::Decline { .. }
-        | Command::HangUp { .. }
-        | Command::Ready { .. }
-        | Command::Describe { .. }
-        | Command::Candidates { .. }
-        | Command::Hearing { .. }
-        | Command::Renew { .. }
-        | Command::Muted { .. }
-        | Command::KeepChat { .. }
-        | Command::ChatLines { .. }
-        | Command::Search {}
-        | Command::StopSearching {}
-        | Command::Skip {}
-        | Command::Block { .. }
-        | Command::Report { .. } => None,
-    }
-}
-
 fn code_of(refusal: RoomRefusal) -> ErrorCode {
     match refusal {
         RoomRefusal::NotFound | RoomRefusal::NoSuchMember => ErrorCode::NotFound,
@@ -239,7 +193,7 @@ struct Native {
 impl Native {
     fn say(&self, event: Event) {
         if !self.switchboard.event(self.who.clone(), event) {
-            // The next view of the room holds the whole of it.
+            // The next view holds the whole of the room, and a connection that a lost signal leaves unmade is renewed.
             warn!("a word of the lobby is lost: the switchboard is behind");
         }
     }
