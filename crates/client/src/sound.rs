@@ -187,7 +187,7 @@ impl Sound {
 
     fn open(&mut self, leg: Leg, generation: media::Generation) {
         self.legs.insert(leg.0, Newest { generation, candidates: 0 });
-        self.tell(media::Command::Open { leg, generation });
+        self.tell(media::Command::Open { leg, generation, route: media::Route::Any });
     }
 
     fn describe(&mut self, leg: Leg, generation: media::Generation, kind: DescriptionKind, sdp: Sdp) {
@@ -341,6 +341,9 @@ impl Sound {
             media::Event::Candidates { leg, generation, candidates, done } => {
                 self.take_candidates(leg, generation, candidates, done);
             }
+            media::Event::Path { leg, generation, path } => {
+                tracing::debug!(leg = leg.0, generation, relayed = path.is_relayed(), "path");
+            }
             media::Event::Flowing { leg, generation } => self.say(leg, MediaEvent::Flowing { generation }),
             media::Event::Stalled { leg, generation } => self.say(leg, MediaEvent::Stalled { generation }),
             media::Event::Failed { leg, generation, why } => {
@@ -367,6 +370,7 @@ impl Sound {
             media::Event::Opened { leg, .. }
             | media::Event::Description { leg, .. }
             | media::Event::Candidates { leg, .. }
+            | media::Event::Path { leg, .. }
             | media::Event::Flowing { leg, .. }
             | media::Event::Stalled { leg, .. }
             | media::Event::Failed { leg, .. }

@@ -4,7 +4,7 @@
 //! as it runs.
 
 use bellwire_media::pipeline::{Arrival, ReceiveSide, SendSide};
-use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, FRAME, Leg, Processing};
+use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, FRAME, Leg, Processing, Route};
 use std::net::{IpAddr, Ipv4Addr};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -34,8 +34,8 @@ async fn main() {
     for first in 0..people {
         for second in first + 1..people {
             let (a, b) = (&room[first as usize].0, &room[second as usize].0);
-            a.command(Command::Open { leg: Leg(second), generation: 1 });
-            b.command(Command::Open { leg: Leg(first), generation: 1 });
+            a.command(Command::Open { leg: Leg(second), generation: 1, route: Route::Any });
+            b.command(Command::Open { leg: Leg(first), generation: 1, route: Route::Any });
             a.command(Command::Offer { leg: Leg(second), generation: 1 });
         }
     }

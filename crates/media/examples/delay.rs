@@ -4,7 +4,7 @@
 //! out of the two monitors: that of the click sink and that of the speaker. Device events are printed as they come, so
 //! the example also shows what happens when a device is taken away. `--seconds N` ends it.
 
-use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, Leg, Processing};
+use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, Leg, Processing, Route};
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, SampleFormat, StreamConfig};
 use std::net::{IpAddr, Ipv4Addr};
@@ -30,7 +30,7 @@ async fn main() {
     let (a, mut at_a) = Engine::start(config(named(microphone), silent.clone()));
     let (b, mut at_b) = Engine::start(config(silent, named(speaker)));
     for engine in [&a, &b] {
-        engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+        engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
     }
     a.command(Command::Offer { leg: Leg::CALL, generation: 1 });
 

@@ -4,7 +4,7 @@
 //! `close`;
 //! each line out has one of `description`, `candidates`, `said`. It opens generation 1 at once and ends with its input.
 
-use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Leg};
+use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Leg, Route};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -21,7 +21,7 @@ async fn main() {
         bind: rest.first().and_then(|text| text.parse().ok()),
         ..Config::default()
     });
-    engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     loop {
         tokio::select! {
@@ -78,6 +78,7 @@ fn said(event: Event) -> Value {
         }
         Event::Stats { stats, .. } => json!({"said": "stats", "stats": stats}),
         Event::Opened { .. } => json!({"said": "opened"}),
+        Event::Path { path, .. } => json!({"said": "path", "path": path}),
         Event::Flowing { .. } => json!({"said": "flowing"}),
         Event::Stalled { .. } => json!({"said": "stalled"}),
         Event::Closed => json!({"said": "closed"}),

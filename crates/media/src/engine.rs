@@ -6,7 +6,7 @@ use crate::audio::{self, Audio, ConnectionId, Note, Order};
 use crate::devices::{DeviceEvent, DeviceKind, End, Slot, SlotOrder};
 use crate::peer::{Identity, Outgoing, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings};
 use crate::pipeline::{Encoded, Received};
-use crate::{Command, Config, Event, Generation, LONGEST_TEXT, Leg, MOST_LEGS, Tone};
+use crate::{Command, Config, Event, Generation, LONGEST_TEXT, Leg, MOST_LEGS, Route, Tone};
 use connected::Connected;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::thread::JoinHandle;
@@ -81,7 +81,7 @@ async fn refuse(
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Open { leg, generation }) => {
+                Some(Command::Open { leg, generation, .. }) => {
                     let _ = events.send(Event::Failed { leg, generation, why: why.to_owned() }).await;
                 }
                 Some(Command::Drop { leg }) => {
@@ -225,7 +225,8 @@ impl Loop {
                 self.wants.warm = true;
                 self.keep_devices();
             }
-            Command::Open { leg, generation } => self.open(leg, generation),
+            Command::Open { leg, generation, route } => self.open(leg, generation, route),
+            Command::SetIceServers(servers) => self.config.ice_servers = servers,
             Command::Offer { leg, generation } => self.order((leg, generation), PeerOrder::Offer),
             Command::SetRemote { leg, generation, kind, sdp } => {
                 self.order((leg, generation), PeerOrder::Remote { kind, sdp });
@@ -299,7 +300,11 @@ impl Loop {
             }
             PeerEvent::Text(text) => self.emit(Event::Text { leg, text }),
             PeerEvent::Reported(report) => connected.report = Some(report),
-            PeerEvent::Pair { local, remote } => connected.pair = Some((local, remote)),
+            PeerEvent::Path(path) => {
+                if connected.path.replace(path) != Some(path) {
+                    self.emit(Event::Path { leg, generation, path });
+                }
+            }
             PeerEvent::Failed(why) => self.fail(id.place(), why),
         }
     }
@@ -348,7 +353,7 @@ impl Loop {
         }
     }
 
-    fn open(&mut self, leg: Leg, generation: Generation) {
+    fn open(&mut self, leg: Leg, generation: Generation, route: Route) {
         if self.peers.contains_key(&(leg, generation)) {
             return self.emit(Event::Opened { leg, generation });
         }
@@ -368,6 +373,7 @@ impl Loop {
         let settings = PeerSettings {
             ice_servers: self.config.ice_servers.clone(),
             bind: self.config.bind,
+            route,
             identity: self.identity.clone(),
         };
         let peer = Peer::start(id, settings, self.audio.clone(), self.peer_notes.clone());

@@ -72,6 +72,65 @@ pub struct IceServer {
     pub credential: String,
 }
 
+/// Which ways a connection may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// Direct where that works, else by a relay.
+    #[default]
+    Any,
+    /// By a relay alone, so that the far side learns no address of ours.
+    RelayOnly,
+}
+
+/// The way that a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathInfo {
+    pub local: CandidateKind,
+    pub remote: CandidateKind,
+    /// How we reach our relay, where it is ours that is used.
+    pub relay: Option<RelayTransport>,
+    pub ipv6: bool,
+}
+
+impl PathInfo {
+    /// Whether a relay of either side carries the sound.
+    pub fn is_relayed(&self) -> bool {
+        self.local == CandidateKind::Relay || self.remote == CandidateKind::Relay
+    }
+}
+
+/// The kinds of candidates (RFC 8445, section 5.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateKind {
+    Host,
+    Srflx,
+    Prflx,
+    Relay,
+}
+
+impl CandidateKind {
+    /// The word that stands in a candidate.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Srflx => "srflx",
+            Self::Prflx => "prflx",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// What carries packets between us and our relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayTransport {
+    Udp,
+    Tcp,
+    Tls,
+}
+
 impl std::fmt::Debug for IceServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IceServer").field("urls", &self.urls).finish_non_exhaustive()
@@ -96,7 +155,10 @@ pub enum Command {
     Open {
         leg: Leg,
         generation: Generation,
+        route: Route,
     },
+    /// The STUN and TURN servers of connections that are opened from now on.
+    SetIceServers(Vec<IceServer>),
     /// Makes the offer of this generation. Answered by [`Event::Description`].
     Offer {
         leg: Leg,
@@ -172,6 +234,8 @@ pub enum Event {
     Description { leg: Leg, generation: Generation, kind: DescriptionKind, sdp: String },
     /// Our candidates, gathered in batches of 20 ms; `done` after the last.
     Candidates { leg: Leg, generation: Generation, candidates: Vec<Candidate>, done: bool },
+    /// Which way this connection goes, as soon as that is known and whenever it becomes another one.
+    Path { leg: Leg, generation: Generation, path: PathInfo },
     /// Speech-capable frames of the far side are being decoded and played (the third in a row has been).
     Flowing { leg: Leg, generation: Generation },
     /// No packet for two seconds on a connection that flowed.

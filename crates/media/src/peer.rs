@@ -17,7 +17,7 @@ pub use setup::Identity;
 
 use crate::audio::{Audio, ConnectionId};
 use crate::pipeline::Encoded;
-use crate::{Candidate, DescriptionKind, IceServer};
+use crate::{Candidate, DescriptionKind, IceServer, PathInfo, Route};
 use description::Remote;
 use setup::{Local, Made};
 use std::collections::VecDeque;
@@ -40,6 +40,7 @@ use webrtc::track::track_local::track_local_static_rtp::TrackLocalStaticRTP;
 pub struct PeerSettings {
     pub ice_servers: Vec<IceServer>,
     pub bind: Option<IpAddr>,
+    pub route: Route,
     pub identity: Identity,
 }
 
@@ -79,11 +80,8 @@ pub enum PeerEvent {
     Text(String),
     /// What the far side says about our packets.
     Reported(Report),
-    /// Kinds of the candidates in use.
-    Pair {
-        local: String,
-        remote: String,
-    },
+    /// The way in use.
+    Path(PathInfo),
     Failed(String),
 }
 
@@ -474,8 +472,8 @@ impl Connection {
                 if let Some(track) = &self.made.track {
                     self.say(PeerEvent::Connected(Outgoing(Arc::clone(track)))).await;
                 }
-                if let Some((local, remote)) = self.made.pair().await {
-                    self.say(PeerEvent::Pair { local, remote }).await;
+                if let Some(path) = self.made.path().await {
+                    self.say(PeerEvent::Path(path)).await;
                 }
             }
             Local::TextOpen { channel, .. } => {
@@ -488,8 +486,8 @@ impl Connection {
             Local::Reported(report) => {
                 self.say(PeerEvent::Reported(report)).await;
                 // Once a second is often enough to learn of another pair.
-                if let Some((local, remote)) = self.made.pair().await {
-                    self.say(PeerEvent::Pair { local, remote }).await;
+                if let Some(path) = self.made.path().await {
+                    self.say(PeerEvent::Path(path)).await;
                 }
             }
         }

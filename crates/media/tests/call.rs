@@ -2,7 +2,7 @@
 
 mod common;
 
-use bellwire_media::{Command, Config, DeviceChoice, DeviceEvent, DeviceFault, Event, Leg};
+use bellwire_media::{Command, Config, DeviceChoice, DeviceEvent, DeviceFault, Event, Leg, Route};
 use common::*;
 use std::time::Duration;
 
@@ -156,7 +156,7 @@ async fn when_offers_cross_the_side_that_gets_the_other_one_yields() {
     let folder = Folder::new("glare");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
     for person in [&a, &b] {
-        person.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+        person.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
         person.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     }
     let offer = |event: &Event| matches!(event, Event::Description { kind, .. } if *kind == OFFER);
@@ -172,13 +172,13 @@ async fn when_offers_cross_the_side_that_gets_the_other_one_yields() {
 async fn candidates_that_come_before_the_description_are_kept() {
     let folder = Folder::new("early");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
-    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
     a.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     let offer = a.until(|e| if let Event::Description { sdp, .. } = e { Some(sdp.clone()) } else { None }).await;
     let candidates =
         a.until(|e| if let Event::Candidates { candidates, .. } = e { Some(candidates.clone()) } else { None }).await;
     assert!(!candidates.is_empty());
-    b.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    b.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
     b.engine.command(Command::AddCandidates {
         leg: Leg::CALL,
         generation: 1,
@@ -208,7 +208,7 @@ async fn candidates_that_come_before_the_description_are_kept() {
 async fn a_description_that_cannot_be_used_fails_its_connection_alone() {
     let folder = Folder::new("garbage");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
-    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
     a.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     let good = a.until(|e| if let Event::Description { sdp, .. } = e { Some(sdp.clone()) } else { None }).await;
     let section = good[good.find("m=audio").unwrap()..].to_owned();
@@ -224,7 +224,7 @@ async fn a_description_that_cannot_be_used_fails_its_connection_alone() {
     ];
     for (i, sdp) in bad.into_iter().enumerate() {
         let generation = i as u32 + 1;
-        b.engine.command(Command::Open { leg: Leg::CALL, generation });
+        b.engine.command(Command::Open { leg: Leg::CALL, generation, route: Route::Any });
         b.engine.command(Command::SetRemote { leg: Leg::CALL, generation, kind: OFFER, sdp });
         b.until(|event| match event {
             Event::Failed { generation: failed, why, .. } if *failed == generation => {
@@ -262,8 +262,8 @@ async fn a_far_side_that_vanishes_is_noticed_and_the_next_call_works() {
 async fn a_connection_that_never_flows_fails_after_ten_seconds() {
     let folder = Folder::new("never");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
-    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
-    b.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
+    b.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
     a.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     let description = |event: &Event| match event {
         Event::Description { sdp, .. } => Some(sdp.clone()),

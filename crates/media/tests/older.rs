@@ -2,7 +2,7 @@
 
 mod common;
 
-use bellwire_media::{Command, Event, Leg};
+use bellwire_media::{Command, Event, Leg, Route};
 use common::*;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -78,7 +78,7 @@ const CHROMIUM: &str = include_str!("offers/chromium-audio-video.sdp");
 async fn a_browsers_offer_with_video_is_answered_with_sound_alone() {
     let folder = Folder::new("chromium");
     let mut a = quiet(&folder, "a");
-    a.engine.command(Command::Open { leg: CALL, generation: 1 });
+    a.engine.command(Command::Open { leg: CALL, generation: 1, route: Route::Any });
     remote(&a, OFFER, &CHROMIUM.replace("\r\n", "\n").replace('\n', "\r\n"));
     let answer = description(&mut a).await;
     let expected = [section("audio", "9", "0"), section("video", "0", "1"), section("application", "9", "2")];
@@ -95,7 +95,7 @@ async fn sound_flows_though_video_and_a_second_sound_were_offered_and_later_more
     let folder = Folder::new("video");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
     for person in [&a, &b] {
-        person.engine.command(Command::Open { leg: CALL, generation: 1 });
+        person.engine.command(Command::Open { leg: CALL, generation: 1, route: Route::Any });
     }
     a.engine.command(Command::Offer { leg: CALL, generation: 1 });
     let offer = description(&mut a).await;
@@ -158,7 +158,7 @@ async fn a_far_side_that_begins_anew_is_met_by_a_new_connection_of_the_same_gene
     a.engine.shutdown().await;
     let mut a = quiet(&folder, "a");
     b.said.clear();
-    a.engine.command(Command::Open { leg: CALL, generation: 1 });
+    a.engine.command(Command::Open { leg: CALL, generation: 1, route: Route::Any });
     a.engine.command(Command::Offer { leg: CALL, generation: 1 });
     let answered = |said: &[(Instant, Event)]| said.iter().any(|(_, e)| matches!(e, Event::Description { .. }));
     let open = |said: &[(Instant, Event)]| said.iter().any(|(_, e)| matches!(e, Event::TextOpen { .. }));

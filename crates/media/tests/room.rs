@@ -2,7 +2,7 @@
 
 mod common;
 
-use bellwire_media::{Command, Config, Event, Leg, MOST_LEGS, Processing};
+use bellwire_media::{Command, Config, Event, Leg, MOST_LEGS, Processing, Route};
 use common::*;
 use std::f32::consts::TAU;
 use std::time::Duration;
@@ -168,7 +168,7 @@ async fn one_far_side_more_than_a_room_holds_is_refused_and_disturbs_nobody() {
     let folder = Folder::new("room-full");
     let mut one = people(&folder, &[vec![0.0; RATE]], Processing::default()).pop().unwrap();
     for at in 0..=MOST_LEGS as u32 {
-        one.engine.command(Command::Open { leg: Leg(at), generation: 1 });
+        one.engine.command(Command::Open { leg: Leg(at), generation: 1, route: Route::Any });
     }
     let why = one
         .until(|event| match event {
@@ -179,10 +179,10 @@ async fn one_far_side_more_than_a_room_holds_is_refused_and_disturbs_nobody() {
     assert_eq!(why.0, Leg(MOST_LEGS as u32));
     assert!(!why.1.is_empty());
     // Another generation of one that is there is none too many, and whoever goes makes room.
-    one.engine.command(Command::Open { leg: Leg(3), generation: 2 });
+    one.engine.command(Command::Open { leg: Leg(3), generation: 2, route: Route::Any });
     one.until(|event| matches!(event, Event::Opened { leg: Leg(3), generation: 2 }).then_some(())).await;
     one.engine.command(Command::Drop { leg: Leg(0) });
-    one.engine.command(Command::Open { leg: Leg(MOST_LEGS as u32), generation: 1 });
+    one.engine.command(Command::Open { leg: Leg(MOST_LEGS as u32), generation: 1, route: Route::Any });
     one.until(|event| matches!(event, Event::Opened { leg, .. } if leg.0 as usize == MOST_LEGS).then_some(())).await;
     one.engine.shutdown().await;
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use bellwire_media::{Command, Event, LONGEST_TEXT, Leg};
+use bellwire_media::{Command, Event, LONGEST_TEXT, Leg, Route};
 use common::*;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -83,8 +83,8 @@ async fn text_goes_both_ways_in_order_and_again_on_a_renewed_connection() {
 async fn an_offer_without_data_channels_makes_a_call_without_text() {
     let folder = Folder::new("no-text");
     let (mut a, mut b) = (quiet(&folder, "a"), quiet(&folder, "b"));
-    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
-    b.engine.command(Command::Open { leg: Leg::CALL, generation: 1 });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
+    b.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::Any });
     a.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
     let offer = a.until(|e| if let Event::Description { sdp, .. } = e { Some(sdp.clone()) } else { None }).await;
     let data = offer.find("m=application").expect("what we offer has a section of data channels");

@@ -3,7 +3,7 @@
 use crate::emodel;
 use crate::peer::{Outgoing, Peer, Report};
 use crate::pipeline::Received;
-use crate::{Generation, Stats};
+use crate::{Generation, PathInfo, Stats};
 use tokio::time::Instant;
 
 pub struct Connected {
@@ -18,7 +18,7 @@ pub struct Connected {
     /// When it is closed, because a newer one flows.
     pub superseded: Option<Instant>,
     pub report: Option<Report>,
-    pub pair: Option<(String, String)>,
+    pub path: Option<PathInfo>,
     /// Packets received and sent.
     totals: (u64, u64),
 }
@@ -34,7 +34,7 @@ impl Connected {
             deadline: None,
             superseded: None,
             report: None,
-            pair: None,
+            path: None,
             totals: (0, 0),
         }
     }
@@ -58,7 +58,6 @@ impl Connected {
         let arrived = counts.received.saturating_sub(counts.duplicate);
         let round_trip_ms = self.report.and_then(|report| report.round_trip_ms);
         let concealed = share(received.made_up, received.played);
-        let (local_candidate, remote_candidate) = self.pair.clone().unzip();
         Stats {
             generation,
             round_trip_ms,
@@ -75,8 +74,8 @@ impl Connected {
             mos: self
                 .flowed
                 .then(|| emodel::mean_opinion_score(round_trip_ms.unwrap_or(0.0), received.buffer_ms, concealed)),
-            local_candidate,
-            remote_candidate,
+            local_candidate: self.path.map(|path| path.local.as_str().to_owned()),
+            remote_candidate: self.path.map(|path| path.remote.as_str().to_owned()),
         }
     }
 }

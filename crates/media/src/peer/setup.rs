@@ -3,7 +3,7 @@
 use super::reports::{self, Report};
 use super::{PeerSettings, text};
 use crate::audio::{Audio, ConnectionId};
-use crate::{Candidate, DescriptionKind, RATE};
+use crate::{Candidate, CandidateKind, DescriptionKind, PathInfo, RATE};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,6 +17,7 @@ use webrtc::data_channel::RTCDataChannel;
 use webrtc::ice::mdns::MulticastDnsMode;
 use webrtc::ice::network_type::NetworkType;
 use webrtc::ice_transport::ice_candidate::RTCIceCandidate;
+use webrtc::ice_transport::ice_candidate_type::RTCIceCandidateType;
 use webrtc::ice_transport::ice_server::RTCIceServer;
 use webrtc::interceptor::registry::Registry;
 use webrtc::peer_connection::RTCPeerConnection;
@@ -227,6 +228,16 @@ fn ours(candidate: &RTCIceCandidate) -> Candidate {
     Candidate { candidate, mid: None, index: 0 }
 }
 
+fn kind(typ: RTCIceCandidateType) -> Option<CandidateKind> {
+    match typ {
+        RTCIceCandidateType::Unspecified => None,
+        RTCIceCandidateType::Host => Some(CandidateKind::Host),
+        RTCIceCandidateType::Srflx => Some(CandidateKind::Srflx),
+        RTCIceCandidateType::Prflx => Some(CandidateKind::Prflx),
+        RTCIceCandidateType::Relay => Some(CandidateKind::Relay),
+    }
+}
+
 impl Made {
     /// Adds our sound; its ids differ between the two sides.
     pub async fn add_sound(&mut self, role: DescriptionKind, local: &mpsc::Sender<Local>) -> Result<(), Error> {
@@ -244,11 +255,12 @@ impl Made {
         Ok(())
     }
 
-    /// Kinds of the candidates in use.
-    pub async fn pair(&self) -> Option<(String, String)> {
+    /// The way in use.
+    pub async fn path(&self) -> Option<PathInfo> {
         let transport = self.connection.dtls_transport();
         let pair = transport.ice_transport().get_selected_candidate_pair().await?;
-        Some((pair.local.typ.to_string(), pair.remote.typ.to_string()))
+        let (local, remote) = (kind(pair.local.typ)?, kind(pair.remote.typ)?);
+        Some(PathInfo { local, remote, relay: None, ipv6: pair.local.address.contains(':') })
     }
 
     pub async fn close(&self) {

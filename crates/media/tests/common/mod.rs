@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Generation, Leg};
+use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Generation, Leg, Route};
 use std::f32::consts::TAU;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -246,6 +246,7 @@ pub fn told(said: &[(Instant, Event)]) -> Vec<String> {
             Event::Flowing { leg, generation } => Some(format!("flowing {leg:?} {generation}")),
             Event::Stalled { leg, generation } => Some(format!("stalled {leg:?} {generation}")),
             Event::Failed { leg, generation, why } => Some(format!("failed {leg:?} {generation}: {why}")),
+            Event::Path { leg, generation, path } => Some(format!("{path:?} {leg:?} {generation}")),
             Event::TextOpen { leg } => Some(format!("text open {leg:?}")),
             Event::Text { leg, text } => Some(format!("text {leg:?} {text}")),
             Event::Dropped { leg } => Some(format!("dropped {leg:?}")),
@@ -289,8 +290,8 @@ pub async fn gather(people: &mut [Person], mut done: impl FnMut(&[Person]) -> bo
 /// Opens a connection between two of a room; the first offers.
 pub fn open_between(people: &[Person], first: usize, second: usize, generation: Generation) {
     let leg = |at: usize| Leg(at as u32);
-    people[first].engine.command(Command::Open { leg: leg(second), generation });
-    people[second].engine.command(Command::Open { leg: leg(first), generation });
+    people[first].engine.command(Command::Open { leg: leg(second), generation, route: Route::Any });
+    people[second].engine.command(Command::Open { leg: leg(first), generation, route: Route::Any });
     people[first].engine.command(Command::Offer { leg: leg(second), generation });
 }
 
@@ -325,8 +326,8 @@ pub fn flows(said: &[(Instant, Event)], wanted: Generation) -> bool {
 
 /// Opens a generation on both sides, lets `a` offer, and waits until sound flows both ways.
 pub async fn connect(a: &mut Person, b: &mut Person, generation: Generation) {
-    a.engine.command(Command::Open { leg: Leg::CALL, generation });
-    b.engine.command(Command::Open { leg: Leg::CALL, generation });
+    a.engine.command(Command::Open { leg: Leg::CALL, generation, route: Route::Any });
+    b.engine.command(Command::Open { leg: Leg::CALL, generation, route: Route::Any });
     a.engine.command(Command::Offer { leg: Leg::CALL, generation });
     join(a, b, |a, b| flows(a, generation) && flows(b, generation)).await;
 }
