@@ -177,6 +177,10 @@ impl BookedCall {
             Command::Muted { muted, .. } => self.mutes(side, device, *muted),
             Command::KeepChat { keep, .. } => self.keeps_chat(side, device, *keep),
             Command::ChatLines { lines, .. } => self.keep_lines(side, device, lines, now),
+            Command::Health { health, .. } => {
+                self.talk(side, device)?;
+                Ok(Outcome::Relay(Event::Health { call: self.id.clone(), health: *health }))
+            }
             Command::Invite { .. }
             | Command::Bookings {}
             | Command::History { .. }
@@ -192,7 +196,15 @@ impl BookedCall {
             | Command::StopSearching {}
             | Command::Skip {}
             | Command::Block { .. }
-            | Command::Report { .. } => Err(ErrorCode::WrongState),
+            | Command::Report { .. }
+            | Command::Quality { .. }
+            | Command::Readiness { .. }
+            | Command::IceServers { .. }
+            | Command::StartCheck {}
+            | Command::CheckOffer { .. }
+            | Command::EndCheck { .. }
+            | Command::ServeChecks {}
+            | Command::AnswerCheck { .. } => Err(ErrorCode::WrongState),
         }
     }
 
@@ -300,6 +312,7 @@ impl BookedCall {
     pub fn record_for(&self, side: Side) -> Option<CallRecord> {
         let State::Ended { ending, at, connected_at } = &self.state else { return None };
         Some(CallRecord {
+            quality: None,
             call: self.id.clone(),
             booking: self.booking.clone(),
             topic: self.topic.clone(),

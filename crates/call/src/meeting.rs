@@ -163,7 +163,12 @@ impl Meeting {
             | Event::Description { .. }
             | Event::Candidates { .. }
             | Event::Bookings { .. }
-            | Event::Presence { .. } => {}
+            | Event::Presence { .. }
+            | Event::Readiness { .. }
+            | Event::Health { .. }
+            | Event::CheckAnswer { .. }
+            | Event::CheckOffered { .. }
+            | Event::CheckOver { .. } => {}
         }
     }
 

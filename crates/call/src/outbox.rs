@@ -40,7 +40,9 @@ pub(crate) fn outlives_a_session(command: &Command) -> bool {
         | Command::LeaveRoom { .. }
         | Command::StopSearching {}
         | Command::Block { .. }
-        | Command::Report { .. } => true,
+        | Command::Report { .. }
+        | Command::Quality { .. }
+        | Command::Readiness { .. } => true,
         Command::Ringing { .. }
         | Command::Ready { .. }
         | Command::Describe { .. }
@@ -56,7 +58,14 @@ pub(crate) fn outlives_a_session(command: &Command) -> bool {
         | Command::DescribeTo { .. }
         | Command::CandidatesTo { .. }
         | Command::Search {}
-        | Command::Skip {} => false,
+        | Command::Skip {}
+        | Command::Health { .. }
+        | Command::IceServers { .. }
+        | Command::StartCheck {}
+        | Command::CheckOffer { .. }
+        | Command::EndCheck { .. }
+        | Command::ServeChecks {}
+        | Command::AnswerCheck { .. } => false,
     }
 }
 

@@ -209,7 +209,12 @@ impl Peer {
                 | Event::RoomOver { .. }
                 | Event::DescriptionFrom { .. }
                 | Event::CandidatesFrom { .. }
-                | Event::Search { .. } => bail!("a room in a run of calls"),
+                | Event::Search { .. }
+                | Event::Readiness { .. }
+                | Event::Health { .. }
+                | Event::CheckAnswer { .. }
+                | Event::CheckOffered { .. }
+                | Event::CheckOver { .. } => bail!("a room in a run of calls"),
                 Event::Call { view } => {
                     let (call, callee) = (view.call, view.you == Side::Callee);
                     match view.phase {

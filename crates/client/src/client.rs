@@ -253,7 +253,10 @@ impl Loop {
                     | Event::Description { .. }
                     | Event::Candidates { .. }
                     | Event::Bookings { .. }
-                    | Event::Presence { .. } => self.feed(Input::Server(event)),
+                    | Event::Presence { .. }
+                    | Event::Readiness { .. }
+                    | Event::Health { .. } => self.feed(Input::Server(event)),
+                    Event::CheckAnswer { .. } | Event::CheckOffered { .. } | Event::CheckOver { .. } => Next::Same,
                 }
             }
             LinkEvent::Reply { id, result } => {

@@ -3,8 +3,8 @@
 mod common;
 
 use bellwire_client::signaling::{
-    CallView, ClientFrame, Command, Connection, ErrorCode, Event, Phase, Reply, Resume, Role, ServerFrame, SessionId,
-    WireError,
+    CallView, ClientFrame, Command, Connection, ErrorCode, Event, Phase, Readiness, Reply, Resume, Role, ServerFrame,
+    SessionId, WireError,
 };
 use bellwire_client::{
     BookingId, BookingState, BookingView, CallId, DevPerson, DeviceChoice, EndReason, Ending, Handle, Link, LinkFault,
@@ -27,6 +27,7 @@ fn booking(topic: &str) -> BookingView {
         you: Role::Client,
         peer: Peer { handle: Handle::new("h").unwrap(), name: "Ben".into(), role: Role::Provider },
         presence: Presence::Online {},
+        peer_readiness: Readiness::Unknown,
     }
 }
 

@@ -334,5 +334,14 @@ fn command_name(command: &Command) -> &'static str {
         Command::Skip {} => "skip",
         Command::Block { .. } => "block",
         Command::Report { .. } => "report",
+        Command::Health { .. } => "health",
+        Command::Quality { .. } => "quality",
+        Command::Readiness { .. } => "readiness",
+        Command::IceServers { .. } => "ice_servers",
+        Command::StartCheck {} => "start_check",
+        Command::CheckOffer { .. } => "check_offer",
+        Command::EndCheck { .. } => "end_check",
+        Command::ServeChecks {} => "serve_checks",
+        Command::AnswerCheck { .. } => "answer_check",
     }
 }

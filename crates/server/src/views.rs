@@ -17,6 +17,7 @@ pub fn booking(booking: &Booking, user: &UserId, presence: impl FnOnce(&UserId) 
         you,
         peer: booking.peer(you.other()),
         presence: presence(&booking.person(you.other()).user),
+        peer_readiness: bellwire_signaling::Readiness::Unknown,
     })
 }
 

@@ -77,6 +77,10 @@ id!(BookingId);
 id!(CallId);
 id!(RoomId);
 id!(
+    /// One check before a call.
+    CheckId
+);
+id!(
     /// Names a person to the others, for one booking, room or match; useless elsewhere.
     Handle
 );
@@ -130,7 +134,13 @@ macro_rules! secret {
         }
     };
 }
+/// What a TURN server asks for beside a username. A secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Credential(String);
+
 secret!(SessionId, crate::limits::ID);
+secret!(Credential, crate::limits::ID);
 secret!(Token, crate::limits::TOKEN);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

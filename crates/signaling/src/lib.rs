@@ -1,15 +1,21 @@
 //! What travels between an app and the server: messages, ids, limits, versions.
 //!
-//! One file holds all messages ([`wire`], with the values of [`rooms`] in their own), one the ids ([`ids`]), one the two texts that come from a WebRTC library and
-//! are checked before anyone relays them ([`sdp`]). `docs/protocol.md` is the reference for people; the golden files in
+//! One file holds all messages ([`wire`], with the values of [`bookings`], [`rooms`], [`network`] and [`refusals`] in their own), one the
+//! ids ([`ids`]), one the two texts that come from a WebRTC library and are checked before anyone relays them ([`sdp`]). `docs/protocol.md` is the reference for people; the golden files in
 //! `golden/` show each message as it travels. Nothing here acts: no clock, no socket, no state.
 
+pub mod bookings;
 pub mod ids;
+pub mod network;
+pub mod refusals;
 pub mod rooms;
 pub mod sdp;
 pub mod wire;
 
+pub use bookings::*;
 pub use ids::*;
+pub use network::*;
+pub use refusals::*;
 pub use rooms::*;
 pub use sdp::*;
 pub use wire::*;

@@ -5,8 +5,9 @@
 //! resumes gets what it missed. An event that shows a call holds the whole of it: the newest replaces the others.
 
 use crate::{
-    AttemptId, BookingId, CallId, Candidate, ChatLine, CommandId, Complaint, Departure, DescriptionKind, DeviceId,
-    Handle, KeepChat, RoomId, RoomView, Sdp, SearchView, SessionId, Token, UnixMs, UserId,
+    AttemptId, BookingId, BookingView, CallId, CallQuality, CallRecord, Candidate, CheckId, CheckPath, CommandId,
+    Complaint, Departure, DescriptionKind, DeviceId, Handle, Health, IceServer, KeepChat, Presence, Purpose, Readiness,
+    RoomId, RoomView, Sdp, SearchView, SessionId, Token, UnixMs, UserId, WireError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,48 @@ pub enum Command {
         call: CallId,
         lines: Vec<String>,
     },
+    /// What this device finds of its own microphone, speaker and network, for the other party's device. Not stored.
+    Health {
+        call: CallId,
+        health: Health,
+    },
+    /// How an ended call sounded here; kept in this party's history. Once: a second one changes nothing.
+    Quality {
+        call: CallId,
+        quality: CallQuality,
+    },
+    /// What this person's app found when it checked sound and network for a booking; told to the other party.
+    Readiness {
+        booking: BookingId,
+        readiness: Readiness,
+    },
+    /// STUN and TURN servers for connections of a live call or room of this person, or a check. Answered by
+    /// [`Reply::IceServers`].
+    IceServers {
+        purpose: Purpose,
+    },
+    /// Asks for a check with the server's echo peer. Answered by [`Reply::Check`]; [`ErrorCode::Unavailable`] where there
+    /// is none.
+    StartCheck {},
+    /// An offer to the echo peer, with all its candidates. [`Event::CheckAnswer`] follows.
+    CheckOffer {
+        check: CheckId,
+        path: CheckPath,
+        #[serde(deserialize_with = "Sdp::deserialize_plain")]
+        sdp: Sdp,
+    },
+    EndCheck {
+        check: CheckId,
+    },
+    /// The echo peer alone: this device answers checks from now on.
+    ServeChecks {},
+    /// The echo peer alone: the answer to [`Event::CheckOffered`], with all its candidates.
+    AnswerCheck {
+        check: CheckId,
+        path: CheckPath,
+        #[serde(deserialize_with = "Sdp::deserialize_plain")]
+        sdp: Sdp,
+    },
     /// Enters a room; being there already is no fault. [`Event::Room`] follows.
     EnterRoom {
         room: RoomId,
@@ -183,12 +226,22 @@ pub enum Concern<'a> {
     Room(&'a RoomId),
     /// The queue for the next partner, and those met through it.
     Queue,
+    /// Checks before a call.
+    Check,
 }
 
 impl Command {
     pub fn concern(&self) -> Concern<'_> {
         match self {
-            Self::Bookings {} | Self::History { .. } | Self::Invite { .. } => Concern::Person,
+            Self::Bookings {} | Self::History { .. } | Self::Invite { .. } | Self::Readiness { .. } => Concern::Person,
+            Self::IceServers { purpose: Purpose::Call { call } } => Concern::Call(call),
+            Self::IceServers { purpose: Purpose::Room { room } } => Concern::Room(room),
+            Self::IceServers { purpose: Purpose::Check { .. } }
+            | Self::StartCheck {}
+            | Self::CheckOffer { .. }
+            | Self::EndCheck { .. }
+            | Self::ServeChecks {}
+            | Self::AnswerCheck { .. } => Concern::Check,
             Self::Ringing { call }
             | Self::Accept { call }
             | Self::Decline { call, .. }
@@ -200,7 +253,9 @@ impl Command {
             | Self::Renew { call, .. }
             | Self::Muted { call, .. }
             | Self::KeepChat { call, .. }
-            | Self::ChatLines { call, .. } => Concern::Call(call),
+            | Self::ChatLines { call, .. }
+            | Self::Health { call, .. }
+            | Self::Quality { call, .. } => Concern::Call(call),
             Self::EnterRoom { room }
             | Self::LeaveRoom { room }
             | Self::RoomMuted { room, .. }
@@ -219,7 +274,7 @@ impl Command {
     pub fn call(&self) -> Option<&CallId> {
         match self.concern() {
             Concern::Call(call) => Some(call),
-            Concern::Person | Concern::Room(_) | Concern::Queue => None,
+            Concern::Person | Concern::Room(_) | Concern::Queue | Concern::Check => None,
         }
     }
 }
@@ -294,9 +349,23 @@ pub struct Limits {
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reply {
     Done {},
-    Call { call: CallId },
-    Bookings { bookings: Vec<BookingView> },
-    History { calls: Vec<CallRecord> },
+    Call {
+        call: CallId,
+    },
+    Bookings {
+        bookings: Vec<BookingView>,
+    },
+    History {
+        calls: Vec<CallRecord>,
+    },
+    /// None where this server has no relay. To be asked for again within the lifetime.
+    IceServers {
+        servers: Vec<IceServer>,
+        lifetime_ms: u64,
+    },
+    Check {
+        check: CheckId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -327,6 +396,33 @@ pub enum Event {
     Presence {
         booking: BookingId,
         presence: Presence,
+    },
+    /// The other party's app checked sound and network for a booking.
+    Readiness {
+        booking: BookingId,
+        readiness: Readiness,
+    },
+    /// What the other party's device finds of its own microphone, speaker and network.
+    Health {
+        call: CallId,
+        health: Health,
+    },
+    /// The echo peer's answer, with all its candidates.
+    CheckAnswer {
+        check: CheckId,
+        path: CheckPath,
+        sdp: Sdp,
+    },
+    /// To the echo peer: an offer to be answered with [`Command::AnswerCheck`], and servers for its connection.
+    CheckOffered {
+        check: CheckId,
+        path: CheckPath,
+        sdp: Sdp,
+        servers: Vec<IceServer>,
+    },
+    /// To both: the check is over, or its time is.
+    CheckOver {
+        check: CheckId,
     },
     /// All that this device may know of the room it is in, now.
     Room {
@@ -488,111 +584,4 @@ pub struct Peer {
     pub handle: Handle,
     pub name: String,
     pub role: Role,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BookingView {
-    pub booking: BookingId,
-    pub topic: String,
-    pub starts_at: UnixMs,
-    pub length_ms: u64,
-    /// Calls can be made from `opens_at` to `closes_at`.
-    pub opens_at: UnixMs,
-    pub closes_at: UnixMs,
-    pub state: BookingState,
-    pub you: Role,
-    pub peer: Peer,
-    pub presence: Presence,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BookingState {
-    Scheduled,
-    Cancelled,
-    Done,
-    NoShowClient,
-    NoShowProvider,
-}
-
-/// Whether the other party's app can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Presence {
-    Online {},
-    InAnotherCall {},
-    /// `since` is unknown for one who was never there.
-    Away {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        since: Option<UnixMs>,
-    },
-}
-
-/// A call that is over, as one party finds it in the history.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CallRecord {
-    pub call: CallId,
-    pub booking: BookingId,
-    pub topic: String,
-    pub you: Side,
-    pub peer: Peer,
-    pub invited_at: UnixMs,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connected_at: Option<UnixMs>,
-    pub ended_at: UnixMs,
-    pub ending: Ending,
-    /// The text that both wanted kept, in the order in which it came to the server.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub chat: Vec<ChatLine>,
-}
-
-/// Why something was refused. `message` is a sentence for logs and developers; apps show their own by `code`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WireError {
-    pub code: ErrorCode,
-    pub message: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_ms: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// The frame is no message of this protocol.
-    BadFrame,
-    TooLarge,
-    UnsupportedVersion,
-    /// The first frame was none, or came too late.
-    HelloExpected,
-    Unauthenticated,
-    TokenExpired,
-    TokenNotYetValid,
-    /// There is no such thing for this person. The same answer whether it exists or not.
-    NotFound,
-    /// The booking's join window opens later.
-    TooEarly,
-    /// The booking's join window is over.
-    TooLate,
-    BookingCancelled,
-    /// This person is in another call.
-    InAnotherCall,
-    /// This person is in this call on another device.
-    OnAnotherDevice,
-    /// The call is in a state in which this cannot be done.
-    WrongState,
-    /// The generation is not the call's newest.
-    StaleGeneration,
-    /// The room has no place left.
-    RoomFull,
-    /// Already searching, or matched.
-    AlreadySearching,
-    RateLimited,
-    /// The same device signed in again; this socket is closed.
-    Replaced,
-    /// The server cannot serve now; try again after `retry_after_ms`.
-    Unavailable,
-    Internal,
 }

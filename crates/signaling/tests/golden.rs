@@ -90,6 +90,7 @@ fn booking_view() -> BookingView {
         you: Role::Client,
         peer: peer(),
         presence: Presence::Away { since: Some(NOW) },
+        peer_readiness: Readiness::Ready,
     }
 }
 
@@ -108,8 +109,47 @@ fn record() -> CallRecord {
         connected_at: Some(NOW.plus(4_000)),
         ended_at: NOW.plus(65_250),
         ending: ending(),
+        quality: Some(quality()),
         chat: vec![ChatLine { by: Side::Caller, at: NOW.plus(30_000), text: "Page 4, the second line".into() }],
     }
+}
+
+fn quality() -> CallQuality {
+    CallQuality {
+        mos_x10: 41,
+        loss_in_percent: 2,
+        loss_out_percent: 0,
+        round_trip_ms: 38,
+        reconnects: 1,
+        reconnecting_ms: 2_400,
+        relayed: true,
+        cause: Some(Cause::Loss),
+    }
+}
+
+fn health() -> Health {
+    Health {
+        microphone: MicrophoneHealth::Works,
+        speaker: SpeakerHealth::Missing,
+        receives: Receives::Sound,
+        access: Some(Access { loss_percent: 8, round_trip_ms: 41 }),
+    }
+}
+
+fn servers() -> Vec<IceServer> {
+    let turn = ["turn:calls.example:443?transport=udp", "turns:calls.example:443?transport=tcp"].map(str::to_owned);
+    vec![
+        IceServer { urls: vec!["stun:calls.example:443".into()], username: None, credential: None },
+        IceServer {
+            urls: turn.to_vec(),
+            username: Some("1800001200:u5c".into()),
+            credential: Some(id("d2VhayBhbmQgc2hvcnQ=")),
+        },
+    ]
+}
+
+fn check_id() -> CheckId {
+    id("c8e")
 }
 
 fn room() -> RoomId {
@@ -153,6 +193,15 @@ fn client_frames() -> Vec<(String, ClientFrame)> {
         Muted => Command::Muted { call: call(), muted: true },
         KeepChat => Command::KeepChat { call: call(), keep: true },
         ChatLines => Command::ChatLines { call: call(), lines: vec!["Page 4, the second line".into()] },
+        Health => Command::Health { call: call(), health: health() },
+        Quality => Command::Quality { call: call(), quality: quality() },
+        Readiness => Command::Readiness { booking: id("b42"), readiness: Readiness::HasProblem },
+        IceServers => Command::IceServers { purpose: Purpose::Call { call: call() } },
+        StartCheck => Command::StartCheck {},
+        CheckOffer => Command::CheckOffer { check: check_id(), path: CheckPath::Direct, sdp: sdp() },
+        EndCheck => Command::EndCheck { check: check_id() },
+        ServeChecks => Command::ServeChecks {},
+        AnswerCheck => Command::AnswerCheck { check: check_id(), path: CheckPath::RelayTls, sdp: sdp() },
         EnterRoom => Command::EnterRoom { room: room() },
         LeaveRoom => Command::LeaveRoom { room: room() },
         RoomMuted => Command::RoomMuted { room: room(), muted: true },
@@ -171,12 +220,22 @@ fn client_frames() -> Vec<(String, ClientFrame)> {
         Block => Command::Block { partner: id("h77") },
         Report => Command::Report { partner: id("h77"), complaint: Complaint::Abusive },
     );
+    let purposes = samples!(Purpose:
+        Call => Purpose::Call { call: call() },
+        Room => Purpose::Room { room: room() },
+        Check => Purpose::Check { check: check_id() },
+    );
+    let purposes = purposes.into_iter().map(|(name, purpose)| {
+        let command = Command::IceServers { purpose };
+        (file("command_ice_servers", name), ClientFrame::Command { id: id("m1"), command })
+    });
     let frames =
         frames.into_iter().filter(|(name, _)| *name != "Command").map(|(name, frame)| (file("client", name), frame));
     let commands = commands
         .into_iter()
+        .filter(|(name, _)| *name != "IceServers")
         .map(|(name, command)| (file("command", name), ClientFrame::Command { id: id("m1"), command }));
-    frames.chain(commands).collect()
+    frames.chain(commands).chain(purposes).collect()
 }
 
 fn server_frames() -> Vec<(String, ServerFrame)> {
@@ -197,6 +256,8 @@ fn server_frames() -> Vec<(String, ServerFrame)> {
         Call => Reply::Call { call: call() },
         Bookings => Reply::Bookings { bookings: vec![booking_view()] },
         History => Reply::History { calls: vec![record()] },
+        IceServers => Reply::IceServers { servers: servers(), lifetime_ms: 1_200_000 },
+        Check => Reply::Check { check: check_id() },
     );
     let view = |phase| CallView {
         call: call(),
@@ -213,6 +274,13 @@ fn server_frames() -> Vec<(String, ServerFrame)> {
         Candidates => Event::Candidates { call: call(), generation: 1, candidates: candidates(), done: false },
         Bookings => Event::Bookings { bookings: vec![booking_view()] },
         Presence => Event::Presence { booking: id("b42"), presence: Presence::Online {} },
+        Readiness => Event::Readiness { booking: id("b42"), readiness: Readiness::Ready },
+        Health => Event::Health { call: call(), health: health() },
+        CheckAnswer => Event::CheckAnswer { check: check_id(), path: CheckPath::Direct, sdp: sdp() },
+        CheckOffered => Event::CheckOffered {
+            check: check_id(), path: CheckPath::RelayUdp, sdp: sdp(), servers: servers(),
+        },
+        CheckOver => Event::CheckOver { check: check_id() },
         Room => Event::Room { view: room_view() },
         RoomOver => Event::RoomOver { room: room(), why: Departure::Removed },
         DescriptionFrom => Event::DescriptionFrom {
@@ -293,7 +361,19 @@ fn all_words() -> Vec<String> {
     let sides = [words!(Side: Caller, Callee), words!(Role: Client, Provider)].concat();
     let departures = words!(Departure: Left, Removed, Lost, Replaced, PartnerLeft, Skipped, Closed);
     let complaints = words!(Complaint: Abusive, Unsafe, Spam, Other);
-    [error_codes, reasons, because, states, kinds, sides, departures, complaints].concat()
+    let causes = words!(Cause:
+        NothingComes, NothingGoes, MicrophoneSilent, MicrophoneMissing, SpeakerMissing, Loss, Delay, Jitter, Narrow, Echo,
+        Overload,
+    );
+    let health = [
+        words!(MicrophoneHealth: Unknown, Works, Silent, Missing),
+        words!(SpeakerHealth: Unknown, Works, Missing),
+        words!(Receives: Nothing, Silence, Sound),
+        words!(Readiness: Unknown, Ready, HasProblem),
+        words!(CheckPath: Direct, RelayUdp, RelayTcp, RelayTls),
+    ]
+    .concat();
+    [error_codes, reasons, because, states, kinds, sides, departures, complaints, causes, health].concat()
 }
 
 fn golden_dir() -> PathBuf {

@@ -12,6 +12,7 @@ impl Endpoint {
             Ok(Reply::Call { call }) => self.invite_answered(id, call, now),
             Ok(Reply::Bookings { bookings }) => self.bookings = bookings,
             Ok(Reply::History { calls }) => self.notice(Notice::History(calls)),
+            Ok(Reply::IceServers { .. } | Reply::Check { .. }) => {}
             Err(error) => self.refused(id, command, &error, now),
         }
     }
@@ -86,7 +87,16 @@ impl Endpoint {
             | Command::StopSearching {}
             | Command::Skip {}
             | Command::Block { .. }
-            | Command::Report { .. } => {}
+            | Command::Report { .. }
+            | Command::Health { .. }
+            | Command::Quality { .. }
+            | Command::Readiness { .. }
+            | Command::IceServers { .. }
+            | Command::StartCheck {}
+            | Command::CheckOffer { .. }
+            | Command::EndCheck { .. }
+            | Command::ServeChecks {}
+            | Command::AnswerCheck { .. } => {}
         }
     }
 

@@ -173,7 +173,12 @@ impl Endpoint {
             | Event::RoomOver { .. }
             | Event::DescriptionFrom { .. }
             | Event::CandidatesFrom { .. }
-            | Event::Search { .. } => {}
+            | Event::Search { .. }
+            | Event::Readiness { .. }
+            | Event::Health { .. }
+            | Event::CheckAnswer { .. }
+            | Event::CheckOffered { .. }
+            | Event::CheckOver { .. } => {}
         }
     }
 

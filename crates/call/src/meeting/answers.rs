@@ -8,7 +8,14 @@ impl Meeting {
     pub(super) fn handle_reply(&mut self, id: &CommandId, result: Result<Reply, WireError>, now: Monotonic) {
         let Some(command) = self.outbox.answered(id) else { return };
         match result {
-            Ok(Reply::Done {} | Reply::Call { .. } | Reply::Bookings { .. } | Reply::History { .. }) => {}
+            Ok(
+                Reply::Done {}
+                | Reply::Call { .. }
+                | Reply::Bookings { .. }
+                | Reply::History { .. }
+                | Reply::IceServers { .. }
+                | Reply::Check { .. },
+            ) => {}
             Err(error) => self.refused(id, command, &error, now),
         }
     }
@@ -83,7 +90,16 @@ impl Meeting {
             | Command::Renew { .. }
             | Command::Muted { .. }
             | Command::KeepChat { .. }
-            | Command::ChatLines { .. } => {}
+            | Command::ChatLines { .. }
+            | Command::Health { .. }
+            | Command::Quality { .. }
+            | Command::Readiness { .. }
+            | Command::IceServers { .. }
+            | Command::StartCheck {}
+            | Command::CheckOffer { .. }
+            | Command::EndCheck { .. }
+            | Command::ServeChecks {}
+            | Command::AnswerCheck { .. } => {}
         }
     }
 

@@ -63,7 +63,16 @@ impl Ghost {
             | Command::StopSearching {}
             | Command::Skip {}
             | Command::Block { .. }
-            | Command::Report { .. } => {}
+            | Command::Report { .. }
+            | Command::Health { .. }
+            | Command::Quality { .. }
+            | Command::Readiness { .. }
+            | Command::IceServers { .. }
+            | Command::StartCheck {}
+            | Command::CheckOffer { .. }
+            | Command::EndCheck { .. }
+            | Command::ServeChecks {}
+            | Command::AnswerCheck { .. } => {}
         }
     }
 
@@ -118,14 +127,18 @@ impl Ghost {
     ) -> Result<(), String> {
         let call = match event {
             Event::Call { view } => &view.call,
-            Event::Description { call, .. } | Event::Candidates { call, .. } => call,
+            Event::Description { call, .. } | Event::Candidates { call, .. } | Event::Health { call, .. } => call,
             Event::Bookings { .. }
             | Event::Presence { .. }
             | Event::Room { .. }
             | Event::RoomOver { .. }
             | Event::DescriptionFrom { .. }
             | Event::CandidatesFrom { .. }
-            | Event::Search { .. } => return Ok(()),
+            | Event::Search { .. }
+            | Event::Readiness { .. }
+            | Event::CheckAnswer { .. }
+            | Event::CheckOffered { .. }
+            | Event::CheckOver { .. } => return Ok(()),
         };
         let Some(stored) = store.get(call) else {
             return Err("rule 6: a call was shown before it was stored".into());

@@ -50,7 +50,7 @@ impl Lobby {
         let Device { who, number, name, scope } = *device;
         let admitted = match command.concern() {
             Concern::Room(room) => scope.admits_room(room),
-            Concern::Queue | Concern::Person | Concern::Call(_) => *scope == Scope::Person,
+            Concern::Queue | Concern::Person | Concern::Call(_) | Concern::Check => *scope == Scope::Person,
         };
         if !admitted {
             return Err(refusal(ErrorCode::NotFound));
@@ -95,7 +95,16 @@ impl Lobby {
             | Command::Renew { .. }
             | Command::Muted { .. }
             | Command::KeepChat { .. }
-            | Command::ChatLines { .. } => Err(ErrorCode::WrongState),
+            | Command::ChatLines { .. }
+            | Command::Health { .. }
+            | Command::Quality { .. }
+            | Command::Readiness { .. }
+            | Command::IceServers { .. }
+            | Command::StartCheck {}
+            | Command::CheckOffer { .. }
+            | Command::EndCheck { .. }
+            | Command::ServeChecks {}
+            | Command::AnswerCheck { .. } => Err(ErrorCode::WrongState),
         };
         answer.map(|()| Reply::Done {}).map_err(refusal)
     }

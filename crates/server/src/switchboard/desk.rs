@@ -172,7 +172,14 @@ impl Desk {
                 let result = self.invite(&who, &id, &scope, &booking, &attempt, now).await;
                 let made = match &result {
                     Ok(Reply::Call { call }) => Some(call.clone()),
-                    Ok(Reply::Done {} | Reply::Bookings { .. } | Reply::History { .. }) | Err(_) => None,
+                    Ok(
+                        Reply::Done {}
+                        | Reply::Bookings { .. }
+                        | Reply::History { .. }
+                        | Reply::IceServers { .. }
+                        | Reply::Check { .. },
+                    )
+                    | Err(_) => None,
                 };
                 (result, made)
             }

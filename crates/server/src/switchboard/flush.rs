@@ -218,8 +218,8 @@ impl Desk {
     fn booking_of(&self, event: &Event) -> Option<BookingId> {
         match event {
             Event::Call { view } => Some(view.booking.clone()),
-            Event::Presence { booking, .. } => Some(booking.clone()),
-            Event::Description { call, .. } | Event::Candidates { call, .. } => {
+            Event::Presence { booking, .. } | Event::Readiness { booking, .. } => Some(booking.clone()),
+            Event::Description { call, .. } | Event::Candidates { call, .. } | Event::Health { call, .. } => {
                 self.exchange.call(call).map(|call| call.booking().clone())
             }
             // A session that is for one booking alone is in no room and in no queue.
@@ -228,7 +228,10 @@ impl Desk {
             | Event::RoomOver { .. }
             | Event::DescriptionFrom { .. }
             | Event::CandidatesFrom { .. }
-            | Event::Search { .. } => None,
+            | Event::Search { .. }
+            | Event::CheckAnswer { .. }
+            | Event::CheckOffered { .. }
+            | Event::CheckOver { .. } => None,
         }
     }
 
@@ -261,14 +264,18 @@ impl Desk {
 fn call_of(event: &Event) -> Option<&CallId> {
     match event {
         Event::Call { view } => Some(&view.call),
-        Event::Description { call, .. } | Event::Candidates { call, .. } => Some(call),
+        Event::Description { call, .. } | Event::Candidates { call, .. } | Event::Health { call, .. } => Some(call),
         Event::Bookings { .. }
         | Event::Presence { .. }
         | Event::Room { .. }
         | Event::RoomOver { .. }
         | Event::DescriptionFrom { .. }
         | Event::CandidatesFrom { .. }
-        | Event::Search { .. } => None,
+        | Event::Search { .. }
+        | Event::Readiness { .. }
+        | Event::CheckAnswer { .. }
+        | Event::CheckOffered { .. }
+        | Event::CheckOver { .. } => None,
     }
 }
 

@@ -271,6 +271,7 @@ fn booking(id: &str, name: &str, minutes: i64) -> BookingView {
         you: Role::Provider,
         peer: them(name),
         presence: There::Online {},
+        peer_readiness: Default::default(),
     }
 }
 
@@ -290,6 +291,7 @@ fn record(id: &str, name: &str, you: Side, reason: EndReason, connected: bool) -
         connected_at: connected.then_some(UnixMs(at + 5_000)),
         ended_at: UnixMs(at + 65_000),
         ending: Ending { reason, by: None, because: None, duration_ms: if connected { 60_000 } else { 0 } },
+        quality: None,
         chat: Vec::new(),
     }
 }

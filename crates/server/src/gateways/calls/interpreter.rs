@@ -302,7 +302,13 @@ impl Interpreter {
         let Some(source) = source else { return };
         match result {
             Ok(Reply::Call { call }) => self.say_started(&source, &call),
-            Ok(Reply::Done {} | Reply::Bookings { .. } | Reply::History { .. }) => self.done(&source),
+            Ok(
+                Reply::Done {}
+                | Reply::Bookings { .. }
+                | Reply::History { .. }
+                | Reply::IceServers { .. }
+                | Reply::Check { .. },
+            ) => self.done(&source),
             // What was on its way when the connection was renewed is of no use any more.
             Err(fault) if is_late_candidate(&command, &fault) => self.done(&source),
             Err(fault) => self.fail(&source, &fault),
@@ -348,13 +354,18 @@ impl Interpreter {
             Event::Bookings { bookings } => {
                 self.topics = bookings.into_iter().map(|view| (view.booking, view.topic)).collect();
             }
-            // Not of this gateway: older apps know no presence, and rooms and matches have gateways of their own.
+            // Not of this gateway: older apps know no presence, health and checks, and rooms and matches have gateways of their own.
             Event::Presence { .. }
             | Event::Room { .. }
             | Event::RoomOver { .. }
             | Event::DescriptionFrom { .. }
             | Event::CandidatesFrom { .. }
-            | Event::Search { .. } => {}
+            | Event::Search { .. }
+            | Event::Readiness { .. }
+            | Event::Health { .. }
+            | Event::CheckAnswer { .. }
+            | Event::CheckOffered { .. }
+            | Event::CheckOver { .. } => {}
         }
     }
 
