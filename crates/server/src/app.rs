@@ -7,6 +7,7 @@ use crate::data_dir::DataDir;
 use crate::gateways::{LostSeats, Watch};
 use crate::lobby::Lobby;
 use crate::rate::{Addresses, Place, UserRates};
+use crate::relay::Relay;
 use crate::store::company::{InProcess, KeptGuest, KeptRoom};
 use crate::store::{Sqlite, Store};
 use crate::switchboard::Switchboard;
@@ -14,7 +15,7 @@ use anyhow::{Context, Result};
 use bellwire_call::Booking;
 use bellwire_signaling::{ErrorCode, Role, Token, UnixMs};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::JoinHandle;
@@ -34,6 +35,7 @@ pub struct App {
     pub health: Arc<Health>,
     pub rates: UserRates,
     pub addresses: Arc<Addresses>,
+    pub relay: Relay,
     pub operator_key: Secret,
     /// Where join links lead.
     pub public_url: String,
@@ -74,8 +76,15 @@ pub struct Started {
     pub sqlite: Arc<Sqlite>,
 }
 
-/// Opens store and keys and starts the switchboard. `listen` is where the server listens in fact.
-pub async fn start(config: Config, data: &DataDir, listen: &str, metrics: PrometheusHandle) -> Result<Started> {
+/// Opens store and keys and starts the switchboard. `listen` is where the server listens in fact, `relay_place` where its
+/// relay does.
+pub async fn start(
+    config: Config,
+    data: &DataDir,
+    listen: &str,
+    relay_place: Option<SocketAddr>,
+    metrics: PrometheusHandle,
+) -> Result<Started> {
     let sqlite = Arc::new(open_store(data).await?);
     let store: Arc<dyn Store> = sqlite.clone();
     let keyring = Keyring::new(&config, &data.own_key(config.dev)?)?;
@@ -86,6 +95,7 @@ pub async fn start(config: Config, data: &DataDir, listen: &str, metrics: Promet
     let lobby = Arc::new(Lobby::open(store.clone(), Arc::new(InProcess::default()), open_rooms).await?);
     let lost_seats = LostSeats::of_calls(&store.recent_calls(clock::now()).await?);
     let public_url = public_url(&config, listen);
+    let relay = Relay::open(&config, data, relay_place)?;
     let app = App {
         config,
         store,
@@ -97,6 +107,7 @@ pub async fn start(config: Config, data: &DataDir, listen: &str, metrics: Promet
         health,
         rates: UserRates::default(),
         addresses: Arc::default(),
+        relay,
         operator_key,
         public_url,
         metrics,

@@ -3,16 +3,19 @@
 //! Each key `some_key` of the file is `BELLWIRE_SOME_KEY` in the environment. A secret can stand in a file of its own
 //! instead: `operator_key_file`. Unknown keys in the file are refused; other `BELLWIRE_` variables are not looked at.
 
+mod relay;
+
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7420";
 pub const DEFAULT_DATA_DIR: &str = "bellwire-data";
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 27] = [
     "dev",
     "listen",
     "data_dir",
@@ -28,9 +31,22 @@ const KEYS: [&str; 15] = [
     "older",
     "guests",
     "origins",
+    "relay",
+    "relay_listen",
+    "relay_address",
+    "relay_allocations_per_user",
+    "relay_kbps",
+    "turn_urls",
+    "turn_secret",
+    "turn_secret_file",
+    "turn_secret_previous",
+    "turn_secret_previous_file",
+    "tls_certificate_file",
+    "tls_key_file",
 ];
+const SECRET_LETTERS: usize = 32;
 /// Keys whose value is a list; in the environment its parts are separated by commas.
-const LISTS: [&str; 2] = ["older", "origins"];
+const LISTS: [&str; 3] = ["older", "origins", "turn_urls"];
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -60,6 +76,27 @@ pub struct Config {
     /// Origins (`https://app.example`, or `*`) of web pages that may speak to the older systems' gateways. With `dev` and
     /// without this: any.
     pub origins: Vec<String>,
+    /// Whether the server relays sound itself (TURN). Without this: yes, unless `turn_urls` names others.
+    pub relay: Option<bool>,
+    /// Where TURN alone listens, on UDP and TCP. Without this: with everything else, at `listen`.
+    pub relay_listen: Option<String>,
+    /// The public address of the relay, where it is not the one it listens at.
+    pub relay_address: Option<IpAddr>,
+    /// Living allocations of one person; a call needs several.
+    pub relay_allocations_per_user: u32,
+    /// Bandwidth of one allocation; 0 is without a limit.
+    pub relay_kbps: u32,
+    /// Relays elsewhere (coturn) that know `turn_secret`: `turn:HOST:PORT?transport=udp` and the like.
+    pub turn_urls: Vec<String>,
+    /// What relay credentials are made with. Without it, one is made in the data directory.
+    pub turn_secret: Option<Secret>,
+    pub turn_secret_file: Option<PathBuf>,
+    /// The secret before, accepted until its last credentials have expired.
+    pub turn_secret_previous: Option<Secret>,
+    pub turn_secret_previous_file: Option<PathBuf>,
+    /// PEM files; with them the same port speaks TLS as well. Read again when they change.
+    pub tls_certificate_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
 }
 
 /// A system whose protocol a gateway speaks (docs/protocol.md).
@@ -141,6 +178,18 @@ impl Default for Config {
             older: Vec::new(),
             guests: None,
             origins: Vec::new(),
+            relay: None,
+            relay_listen: None,
+            relay_address: None,
+            relay_allocations_per_user: 12,
+            relay_kbps: 512,
+            turn_urls: Vec::new(),
+            turn_secret: None,
+            turn_secret_file: None,
+            turn_secret_previous: None,
+            turn_secret_previous_file: None,
+            tls_certificate_file: None,
+            tls_key_file: None,
         }
     }
 }
@@ -192,6 +241,7 @@ impl Config {
         if (config.jwks.is_some() || config.jwks_file.is_some()) && config.issuer.is_none() {
             bail!("`jwks` needs `issuer`: the `iss` of the tokens that those keys sign");
         }
+        config.check_relay()?;
         Ok(config)
     }
 
@@ -211,16 +261,7 @@ impl Config {
 
     /// The operator's key as set; none if the data directory's is to be used.
     pub fn operator_key(&self) -> Result<Option<Secret>> {
-        let key = match (&self.operator_key, &self.operator_key_file) {
-            (Some(key), None) => key.clone(),
-            (None, Some(file)) => Secret(read(file)?.trim().to_owned()),
-            (None, None) => return Ok(None),
-            (Some(_), Some(_)) => bail!("set `operator_key` or `operator_key_file`, not both"),
-        };
-        if key.0.len() < 32 {
-            bail!("the operator key needs 32 letters or more");
-        }
-        Ok(Some(key))
+        secret("operator_key", self.operator_key.as_ref(), self.operator_key_file.as_deref())
     }
 
     /// The key set as text, if there is one.
@@ -257,6 +298,21 @@ impl Config {
             ("older", Some(list(self.older.iter().map(|older| quoted(older.word())).collect()))),
             ("guests", self.guests.map(|guests| guests.to_string())),
             ("origins", Some(list(self.origins.iter().map(|origin| quoted(origin)).collect()))),
+            ("relay", self.relay.map(|relay| relay.to_string())),
+            ("relay_listen", self.relay_listen.as_deref().map(quoted)),
+            ("relay_address", self.relay_address.map(|address| quoted(&address.to_string()))),
+            ("relay_allocations_per_user", Some(self.relay_allocations_per_user.to_string())),
+            ("relay_kbps", Some(self.relay_kbps.to_string())),
+            ("turn_urls", Some(list(self.turn_urls.iter().map(|url| quoted(url)).collect()))),
+            ("turn_secret_file", self.turn_secret_file.as_ref().map(path)),
+            ("turn_secret_previous_file", self.turn_secret_previous_file.as_ref().map(path)),
+            ("tls_certificate_file", self.tls_certificate_file.as_ref().map(path)),
+            ("tls_key_file", self.tls_key_file.as_ref().map(path)),
+        ];
+        let secrets = [
+            ("operator_key", &self.operator_key),
+            ("turn_secret", &self.turn_secret),
+            ("turn_secret_previous", &self.turn_secret_previous),
         ];
         let mut out = String::new();
         for (key, value) in lines {
@@ -265,8 +321,10 @@ impl Config {
                 None => writeln!(out, "# {key} is not set"),
             };
         }
-        let is = if self.operator_key.is_some() { "is set, and not shown" } else { "is not set" };
-        let _ = writeln!(out, "# operator_key {is}");
+        for (key, secret) in secrets {
+            let is = if secret.is_some() { "is set, and not shown" } else { "is not set" };
+            let _ = writeln!(out, "# {key} {is}");
+        }
         out
     }
 }
@@ -284,6 +342,20 @@ pub mod waits {
     pub const STALLED: Duration = Duration::from_secs(60);
     /// For all sockets to close when the server stops.
     pub const DRAIN: Duration = Duration::from_secs(5);
+}
+
+/// A secret that stands as text or in a file of its own.
+fn secret(key: &str, text: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>> {
+    let secret = match (text, file) {
+        (Some(secret), None) => secret.clone(),
+        (None, Some(file)) => Secret(read(file)?.trim().to_owned()),
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => bail!("set `{key}` or `{key}_file`, not both"),
+    };
+    if secret.0.len() < SECRET_LETTERS {
+        bail!("`{key}` needs {SECRET_LETTERS} letters or more");
+    }
+    Ok(Some(secret))
 }
 
 fn check_public_url(text: &str) -> Result<()> {
@@ -307,6 +379,9 @@ mod tests {
         let secret = "0123456789abcdef0123456789abcdef";
         let config = Config {
             operator_key: Some(Secret(secret.into())),
+            turn_secret: Some(Secret(secret.into())),
+            turn_secret_previous: Some(Secret(secret.into())),
+            relay_address: Some([192, 0, 2, 1].into()),
             public_url: Some("wss://calls.example".into()),
             older: vec![Older::Booking, Older::RandomChat],
             guests: Some(true),
@@ -321,6 +396,7 @@ mod tests {
         let again = Config::load(Some(&file), &Overrides::default()).expect("settings");
         assert_eq!(again.public_url, config.public_url);
         assert_eq!(again.listen, DEFAULT_LISTEN);
+        assert_eq!((again.relay_address, again.relay_kbps), (config.relay_address, 512));
         assert_eq!((again.older, again.guests, again.origins), (config.older, config.guests, config.origins));
     }
 

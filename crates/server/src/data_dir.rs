@@ -40,6 +40,11 @@ impl DataDir {
         files::private_text(&self.0.join("operator.key"), || hex(&rand::random())).map(Secret::from)
     }
 
+    /// What relay credentials are made with where the operator sets nothing.
+    pub fn turn_secret(&self) -> Result<Secret> {
+        files::private_text(&self.0.join("turn.secret"), || hex(&rand::random())).map(Secret::from)
+    }
+
     pub fn own_key(&self, dev: bool) -> Result<OwnKey> {
         if dev {
             return files::private_text(&self.dev_key(), || hex(&rand::random())).map(|t| OwnKey::Dev(t.into()));

@@ -18,6 +18,7 @@ pub mod inbound;
 pub mod lobby;
 pub mod metrics;
 pub mod rate;
+pub mod relay;
 pub mod seed;
 pub mod serve;
 pub mod session;

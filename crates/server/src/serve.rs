@@ -37,7 +37,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>, ready: impl F
     let address = listener.local_addr()?;
     let recorder = metrics::install();
     let dev = config.dev;
-    let Started { app, switchboard, sqlite } = app::start(config, &data, &address.to_string(), recorder).await?;
+    let relay_place = config.relays().then_some(address);
+    let Started { app, switchboard, sqlite } =
+        app::start(config, &data, &address.to_string(), relay_place, recorder).await?;
     let upkeep = tokio::spawn(metrics::upkeep(app.metrics.clone()));
     app.tasks.spawn(app.lobby.clone().keep_time(app.draining.clone()));
     app.tasks.spawn(app.watch.clone().run(app.draining.clone()));
