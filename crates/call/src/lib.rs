@@ -10,6 +10,7 @@ pub mod booking;
 pub mod chat;
 pub mod endpoint;
 pub mod exchange;
+pub mod explain;
 mod fault;
 mod kept_chat;
 pub mod matching;
@@ -25,6 +26,7 @@ pub use booking::*;
 pub use chat::{Chat, ChatRefusal};
 pub use endpoint::{CallNow, Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
 pub use exchange::{Effect, Exchange, Who};
+pub use explain::{Action, Blame, EchoHeard, Explainer, Explanation, Figure, Second, Stage};
 pub use matching::{MatchQueue, PartedWhy, QueueEffect, QueueRefusal, SearchState, Searcher};
 pub use meeting::Meeting;
 pub use rooms::{
