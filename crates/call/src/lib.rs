@@ -24,7 +24,9 @@ mod simulation;
 pub use booked_call::{BookedCall, Party};
 pub use booking::*;
 pub use chat::{Chat, ChatRefusal};
-pub use endpoint::{CallNow, Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
+pub use endpoint::{
+    CallNow, Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, Route, State, UserCommand,
+};
 pub use exchange::{Effect, Exchange, Who};
 pub use explain::{Action, Blame, EchoHeard, Explainer, Explanation, Figure, Second, Stage};
 pub use matching::{MatchQueue, PartedWhy, QueueEffect, QueueRefusal, SearchState, Searcher};

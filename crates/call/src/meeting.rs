@@ -81,7 +81,7 @@ impl Meeting {
             Input::Server(event) => self.handle_event(event, now),
             Input::Reply { id, result } => self.handle_reply(&id, result, now),
             Input::Media { leg, event } => self.handle_media(leg, event, now),
-            Input::Timeout => {}
+            Input::NetworkChanged | Input::Timeout => {}
         }
         self.flush(now);
     }
@@ -112,6 +112,7 @@ impl Meeting {
             Wish::Report(partner, complaint) => {
                 self.outbox.push(Command::Report { partner, complaint });
             }
+            Wish::RelayOnly(_) => {}
             Wish::Dismiss => {
                 if let Place::Over(_) = self.place {
                     self.place = Place::Outside;

@@ -6,10 +6,10 @@
 
 use crate::DeviceState;
 use bellwire_call::meeting::SoundCommand;
-use bellwire_call::{MediaCommand, MediaEvent};
+use bellwire_call::{MediaCommand, MediaEvent, Route};
 use bellwire_media as media;
 use bellwire_media::{DeviceEvent, Engine, Leg, Tone};
-use bellwire_signaling::{Candidate, CandidateLine, DescriptionKind, Sdp, limits};
+use bellwire_signaling::{Candidate, CandidateLine, DescriptionKind, IceServer, Sdp, limits};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 
@@ -62,6 +62,8 @@ impl Heard {
 pub(crate) struct Sound {
     /// As last asked for: an engine that is made later starts with it.
     config: media::Config,
+    /// The STUN and TURN servers that this device was set up with.
+    own_servers: Vec<media::IceServer>,
     engine: Option<(Engine, mpsc::Receiver<media::Event>)>,
     /// Whether each kind of need for the devices is there.
     calling: bool,
@@ -93,6 +95,7 @@ struct Newest {
 impl Sound {
     pub(crate) fn new(config: media::Config) -> Self {
         Self {
+            own_servers: config.ice_servers.clone(),
             config,
             engine: None,
             calling: false,
@@ -127,9 +130,10 @@ impl Sound {
                 self.calling = true;
                 self.tell(media::Command::Warm);
             }
-            MediaCommand::Open { generation } => {
+            MediaCommand::IceServers(servers) => self.set_granted(servers),
+            MediaCommand::Open { generation, route } => {
                 self.calling = true;
-                self.open(leg, generation);
+                self.open(leg, generation, route);
             }
             MediaCommand::Offer { generation } => self.tell(media::Command::Offer { leg, generation }),
             MediaCommand::SetRemote { generation, kind, sdp } => self.describe(leg, generation, kind, sdp),
@@ -159,7 +163,8 @@ impl Sound {
                 self.tell_muted();
                 self.tell(media::Command::Warm);
             }
-            SoundCommand::Open { leg, generation } => self.open(Leg(leg), generation),
+            SoundCommand::IceServers(servers) => self.set_granted(servers),
+            SoundCommand::Open { leg, generation, route } => self.open(Leg(leg), generation, route),
             SoundCommand::Offer { leg, generation } => self.tell(media::Command::Offer { leg: Leg(leg), generation }),
             SoundCommand::SetRemote { leg, generation, kind, sdp } => self.describe(Leg(leg), generation, kind, sdp),
             SoundCommand::AddCandidates { leg, generation, candidates } => self.add(Leg(leg), generation, candidates),
@@ -185,9 +190,19 @@ impl Sound {
         self.tell_if_made(media::Command::SendText { leg: Leg(leg), text });
     }
 
-    fn open(&mut self, leg: Leg, generation: media::Generation) {
+    /// What the server granted is used beside the servers that this device was set up with.
+    fn set_granted(&mut self, granted: Vec<IceServer>) {
+        let own = self.own_servers.iter().cloned();
+        let servers: Vec<_> = own.chain(granted.into_iter().map(server_for_media)).collect();
+        if self.config.ice_servers != servers {
+            self.config.ice_servers = servers.clone();
+            self.tell_if_made(media::Command::SetIceServers(servers));
+        }
+    }
+
+    fn open(&mut self, leg: Leg, generation: media::Generation, route: Route) {
         self.legs.insert(leg.0, Newest { generation, candidates: 0 });
-        self.tell(media::Command::Open { leg, generation, route: media::Route::Any });
+        self.tell(media::Command::Open { leg, generation, route: route_for_media(route) });
     }
 
     fn describe(&mut self, leg: Leg, generation: media::Generation, kind: DescriptionKind, sdp: Sdp) {
@@ -342,7 +357,9 @@ impl Sound {
                 self.take_candidates(leg, generation, candidates, done);
             }
             media::Event::Path { leg, generation, path } => {
-                tracing::debug!(leg = leg.0, generation, relayed = path.is_relayed(), "path");
+                let relayed = path.is_relayed();
+                tracing::debug!(leg = leg.0, generation, relayed, "path");
+                self.say(leg, MediaEvent::Path { generation, relayed });
             }
             media::Event::Flowing { leg, generation } => self.say(leg, MediaEvent::Flowing { generation }),
             media::Event::Stalled { leg, generation } => self.say(leg, MediaEvent::Stalled { generation }),
@@ -457,6 +474,21 @@ fn candidate_from_media(candidate: media::Candidate) -> Option<Candidate> {
 fn candidate_for_media(candidate: Candidate) -> media::Candidate {
     let line = String::from(candidate.candidate);
     media::Candidate { candidate: line, mid: candidate.sdp_mid, index: candidate.sdp_m_line_index }
+}
+
+fn server_for_media(server: IceServer) -> media::IceServer {
+    media::IceServer {
+        urls: server.urls,
+        username: server.username.unwrap_or_default(),
+        credential: server.credential.map(|secret| secret.reveal().to_owned()).unwrap_or_default(),
+    }
+}
+
+fn route_for_media(route: Route) -> media::Route {
+    match route {
+        Route::Any => media::Route::Any,
+        Route::RelayOnly => media::Route::RelayOnly,
+    }
 }
 
 fn kind_from_media(kind: media::DescriptionKind) -> DescriptionKind {

@@ -2,7 +2,7 @@
 
 use bellwire_signaling::{
     Because, BookingId, CallId, CallRecord, Candidate, ClientFrame, CommandId, DescriptionKind, Ending, ErrorCode,
-    Event, KeepChat, Peer, Reply, Sdp, Side, UnixMs, WireError,
+    Event, Health, IceServer, KeepChat, Peer, Reply, Sdp, Side, UnixMs, WireError,
 };
 
 /// Milliseconds since some moment before the app's start; never goes back.
@@ -32,6 +32,8 @@ pub enum Input {
         result: Result<Reply, WireError>,
     },
     Media(MediaEvent),
+    /// The device's addresses or its way out are others than before, or it has slept.
+    NetworkChanged,
     Timeout,
 }
 
@@ -53,6 +55,19 @@ pub enum UserCommand {
     History {
         before: Option<UnixMs>,
     },
+    /// Whether connections go by relays alone, so that the other party learns no address of this device.
+    RelayOnly(bool),
+    /// What this device finds of itself; to be said as often as it is looked at.
+    Health(Health),
+}
+
+/// Which ways a connection may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Route {
+    #[default]
+    Any,
+    /// By a relay alone.
+    RelayOnly,
 }
 
 /// What the sound engine says. After a [`MediaCommand::Close`] its owner hands in nothing of what was closed: the next call
@@ -65,6 +80,8 @@ pub enum MediaEvent {
     Flowing { generation: u32 },
     Stalled { generation: u32 },
     Failed { generation: u32 },
+    /// Whether this connection goes by a relay, of either side: when that is known, and when it becomes otherwise.
+    Path { generation: u32, relayed: bool },
 }
 
 /// What the sound engine shall do.
@@ -72,8 +89,11 @@ pub enum MediaEvent {
 pub enum MediaCommand {
     /// A call is near: open the devices.
     Warm,
+    /// The relays of connections that are opened from now on.
+    IceServers(Vec<IceServer>),
     Open {
         generation: u32,
+        route: Route,
     },
     Offer {
         generation: u32,
@@ -115,8 +135,14 @@ pub enum Notice {
 pub enum Due {
     /// No link, and the call would be over by now.
     GiveUp,
-    /// Ask for the next connection again.
+    /// Ask for the next connection.
     Renew,
+    /// The server did not say in time which relays there are: go on without.
+    Servers,
+    /// Ask for relays.
+    Grant,
+    /// Say how this device is.
+    Health,
     /// A command that the server could not take is sent again.
     Resend,
     /// The end of a call was shown for long enough to show the next one that rings.
@@ -137,6 +163,12 @@ pub struct CallNow {
     pub keep_chat: KeepChat,
     /// When it was first connected here.
     pub connected_at: Option<Monotonic>,
+    /// What the other party's device last said of itself.
+    pub peer_health: Option<Health>,
+    /// Whether sound goes by a relay.
+    pub relayed: Option<bool>,
+    /// Connections that were begun since sound was lost, or before there was any beside the first.
+    pub trying: u32,
 }
 
 /// What a person sees of a call.

@@ -92,6 +92,7 @@ impl Endpoint {
             Input::Server(event) => self.handle_event(event, now),
             Input::Reply { id, result } => self.handle_reply(&id, result, now),
             Input::Media(event) => self.handle_media(event, now),
+            Input::NetworkChanged => {}
             Input::Timeout => self.handle_timeout(now),
         }
         self.flush(now);
@@ -122,6 +123,7 @@ impl Endpoint {
                     self.take_waiting(now);
                 }
             }
+            UserCommand::RelayOnly(_) | UserCommand::Health(_) => {}
             UserCommand::RefreshBookings => {
                 self.outbox.push(Command::Bookings {});
             }
@@ -247,6 +249,9 @@ impl Endpoint {
                 peer_muted: false,
                 keep_chat: KeepChat::default(),
                 connected_at: None,
+                peer_health: None,
+                relayed: None,
+                trying: 0,
             },
             version: 0,
             invite: Some(id),
@@ -254,7 +259,7 @@ impl Endpoint {
         });
         self.media(MediaCommand::Warm);
         if planted(Fault::ConnectionBeforeAccept) {
-            self.media(MediaCommand::Open { generation: 1 });
+            self.media(MediaCommand::Open { generation: 1, route: Route::Any });
         }
     }
 
@@ -380,6 +385,9 @@ impl Endpoint {
                 peer_muted: false,
                 keep_chat: KeepChat::default(),
                 connected_at: None,
+                peer_health: None,
+                relayed: None,
+                trying: 0,
             },
             version: view.version,
             invite: None,

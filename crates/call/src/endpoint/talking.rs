@@ -1,6 +1,6 @@
 //! The part of an endpoint that begins when a call is accepted: connections, who hears, and asking for the next one.
 
-use super::{MediaCommand, MediaEvent, Monotonic, State, term};
+use super::{MediaCommand, MediaEvent, Monotonic, Route, State, term};
 use crate::fault::{Fault, planted};
 use bellwire_signaling::{CallId, Candidate, Command, Connection, DescriptionKind, Sdp};
 
@@ -86,7 +86,7 @@ impl Talking {
             self.described = false;
             self.early.clear();
             self.renew_at = None;
-            doing.push(Doing::Media(MediaCommand::Open { generation: self.generation }));
+            doing.push(Doing::Media(MediaCommand::Open { generation: self.generation, route: Route::Any }));
         } else if self.say_again && !self.hears() {
             self.want_renewal(now);
         }
@@ -170,6 +170,7 @@ impl Talking {
             MediaEvent::Opened { .. }
             | MediaEvent::Description { .. }
             | MediaEvent::Candidates { .. }
+            | MediaEvent::Path { .. }
             | MediaEvent::Flowing { .. } => {}
         }
         if heard_before != self.hears() {

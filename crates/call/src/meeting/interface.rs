@@ -1,8 +1,8 @@
 //! The boundary of a meeting: what goes in, what comes out, what it shows.
 
-use crate::endpoint::{MediaEvent, Monotonic};
+use crate::endpoint::{MediaEvent, Monotonic, Route};
 use bellwire_signaling::{
-    Candidate, ClientFrame, CommandId, Complaint, Departure, DescriptionKind, ErrorCode, Event, Handle, Reply, RoomId,
+    Candidate, ClientFrame, CommandId, Complaint, Departure, DescriptionKind, ErrorCode, Event, Handle, IceServer, Reply, RoomId,
     Sdp, WireError,
 };
 
@@ -23,6 +23,8 @@ pub enum Input {
         leg: u32,
         event: MediaEvent,
     },
+    /// The device's addresses or its way out are others than before, or it has slept.
+    NetworkChanged,
     Timeout,
 }
 
@@ -44,6 +46,8 @@ pub enum Wish {
     Report(Handle, Complaint),
     /// Leave the screen of a room that is over.
     Dismiss,
+    /// Whether connections go by relays alone. With a partner of a match they do in any case, where a relay is granted.
+    RelayOnly(bool),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -62,9 +66,12 @@ pub enum Output {
 pub enum SoundCommand {
     /// Members may come: open the devices.
     Warm,
+    /// The relays of connections that are opened from now on.
+    IceServers(Vec<IceServer>),
     Open {
         leg: u32,
         generation: u32,
+        route: Route,
     },
     Offer {
         leg: u32,
@@ -96,8 +103,10 @@ pub enum SoundCommand {
 pub enum Due {
     /// Ask for the next connection with a member.
     Renew,
-    /// A connection has not come about for so long that it will not.
-    NoSound,
+    /// The server did not say in time which relays there are: go on without.
+    Servers,
+    /// Ask for relays.
+    Grant,
     /// A command that the server could not take is sent again.
     Resend,
 }

@@ -2,7 +2,7 @@
 
 use super::interface::{Due, MemberShown, RoomShown, SoundCommand};
 use super::leg::Leg;
-use crate::endpoint::{MediaEvent, Monotonic};
+use crate::endpoint::{MediaEvent, Monotonic, Route};
 use crate::fault::{Fault, planted};
 use crate::outbox::Outbox;
 use bellwire_signaling::{Candidate, Command, CommandId, DescriptionKind, Handle, RoomId, RoomView, Sdp, limits};
@@ -103,7 +103,7 @@ impl Stay {
                 }
             };
             if let Some(leg) = opens {
-                doing.push(Doing::Sound(SoundCommand::Open { leg, generation }));
+                doing.push(Doing::Sound(SoundCommand::Open { leg, generation, route: Route::Any }));
                 if offers || planted(Fault::MeetingOffersAlways) {
                     doing.push(Doing::Sound(SoundCommand::Offer { leg, generation }));
                 }
@@ -156,7 +156,10 @@ impl Stay {
                 leg.fails(generation, now);
                 Vec::new()
             }
-            MediaEvent::Opened { .. } | MediaEvent::Description { .. } | MediaEvent::Candidates { .. } => Vec::new(),
+            MediaEvent::Opened { .. }
+            | MediaEvent::Description { .. }
+            | MediaEvent::Candidates { .. }
+            | MediaEvent::Path { .. } => Vec::new(),
         }
     }
 
@@ -175,7 +178,7 @@ impl Stay {
 
     pub(super) fn next_due(&self) -> Option<(Monotonic, Due)> {
         let renews = self.legs.values().filter_map(Leg::renews_at).map(|at| (at, Due::Renew));
-        let silent = self.legs.values().filter_map(Leg::no_sound_at).map(|at| (at, Due::NoSound));
+        let silent = self.legs.values().filter_map(Leg::no_sound_at).map(|at| (at, Due::Renew));
         renews.chain(silent).min()
     }
 

@@ -1,7 +1,7 @@
 //! What a meeting says and does, step by step.
 
 use super::*;
-use crate::endpoint::MediaEvent;
+use crate::endpoint::{MediaEvent, Route};
 use bellwire_signaling::*;
 
 /// Drives a meeting and reads what it puts out as text.
@@ -105,7 +105,9 @@ fn of_command(command: &Command) -> String {
 fn of_sound(command: &SoundCommand) -> String {
     match command {
         SoundCommand::Warm => "warm".into(),
-        SoundCommand::Open { leg, generation } => format!("open {leg}.{generation}"),
+        SoundCommand::Open { leg, generation, route: Route::Any } => format!("open {leg}.{generation}"),
+        SoundCommand::Open { leg, generation, route: Route::RelayOnly } => format!("open {leg}.{generation} by relay"),
+        SoundCommand::IceServers(servers) => format!("servers {}", servers.len()),
         SoundCommand::Offer { leg, generation } => format!("offer {leg}.{generation}"),
         SoundCommand::SetRemote { leg, generation, kind, .. } => format!("take {kind:?} {leg}.{generation}"),
         SoundCommand::AddCandidates { leg, generation, .. } => format!("add {leg}.{generation}"),

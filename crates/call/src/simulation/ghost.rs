@@ -105,6 +105,7 @@ impl Ghost {
             }
             MediaCommand::Open { .. }
             | MediaCommand::Warm
+            | MediaCommand::IceServers(_)
             | MediaCommand::SetRemote { .. }
             | MediaCommand::AddCandidates { .. }
             | MediaCommand::Mute(_)

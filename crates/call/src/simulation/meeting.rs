@@ -337,7 +337,7 @@ impl World {
                 Output::Send(other) => return Err(format!("a meeting sent {other:?}")),
                 Output::Sound(command) => {
                     self.note(|| format!("{device} does {}", brief(&command)));
-                    if let crate::meeting::SoundCommand::Open { leg, generation } = &command
+                    if let crate::meeting::SoundCommand::Open { leg, generation, .. } = &command
                         && !self.devices[device].legs.insert(*leg)
                         && !self.sounds.has(device, *leg)
                     {

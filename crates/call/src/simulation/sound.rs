@@ -78,6 +78,7 @@ impl Sound {
             | MediaEvent::Description { generation, .. }
             | MediaEvent::Candidates { generation, .. }
             | MediaEvent::Flowing { generation }
+            | MediaEvent::Path { generation, .. }
             | MediaEvent::Stalled { generation } => generation,
             MediaEvent::Failed { .. } => return true,
         };
@@ -94,9 +95,9 @@ impl Sound {
         let mut out = Vec::new();
         let mut say = |event, after| out.push(SoundOutput { device, event, after });
         match command {
-            MediaCommand::Warm | MediaCommand::Mute(_) => {}
+            MediaCommand::Warm | MediaCommand::Mute(_) | MediaCommand::IceServers(_) => {}
             MediaCommand::Close => self.close(device, now),
-            MediaCommand::Open { generation } => {
+            MediaCommand::Open { generation, route: _ } => {
                 self.made += 1;
                 let connection = Connection { tag: self.made, ..Connection::default() };
                 if self.engines[device].connections.insert(generation, connection).is_some() {

@@ -107,7 +107,10 @@ impl Loop {
                 frames.into_iter().for_each(|frame| self.sound.send_text(leg, frame));
             }
             MediaEvent::Stalled { .. } | MediaEvent::Failed { .. } => self.texts.interrupted(leg),
-            MediaEvent::Opened { .. } | MediaEvent::Description { .. } | MediaEvent::Candidates { .. } => {}
+            MediaEvent::Opened { .. }
+            | MediaEvent::Description { .. }
+            | MediaEvent::Candidates { .. }
+            | MediaEvent::Path { .. } => {}
         }
     }
 
@@ -131,6 +134,7 @@ impl Loop {
             }
             meeting::SoundCommand::Close => self.speaking.clear(),
             meeting::SoundCommand::Warm
+            | meeting::SoundCommand::IceServers(_)
             | meeting::SoundCommand::Open { .. }
             | meeting::SoundCommand::Offer { .. }
             | meeting::SoundCommand::SetRemote { .. }

@@ -66,6 +66,7 @@ impl Sounds {
             | MediaEvent::Description { generation, .. }
             | MediaEvent::Candidates { generation, .. }
             | MediaEvent::Flowing { generation }
+            | MediaEvent::Path { generation, .. }
             | MediaEvent::Stalled { generation } => self.engines[device].contains_key(&(leg, *generation)),
             MediaEvent::Failed { .. } => true,
         }
@@ -80,10 +81,10 @@ impl Sounds {
     ) -> Result<Vec<Told>, String> {
         let mut told = Vec::new();
         match command {
-            SoundCommand::Warm | SoundCommand::Mute(_) => {}
+            SoundCommand::Warm | SoundCommand::Mute(_) | SoundCommand::IceServers(_) => {}
             SoundCommand::Close => self.engines[device].clear(),
             SoundCommand::Drop { leg } => self.engines[device].retain(|(of, _), _| *of != leg),
-            SoundCommand::Open { leg, generation } => {
+            SoundCommand::Open { leg, generation, route: _ } => {
                 self.made += 1;
                 let connection = Connection { tag: self.made, ..Connection::default() };
                 if self.engines[device].insert((leg, generation), connection).is_some() {
