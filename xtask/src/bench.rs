@@ -10,6 +10,7 @@ mod process;
 mod relay;
 mod setup;
 mod sound;
+mod turn;
 
 use crate::build;
 use crate::demo::fresh;
@@ -42,9 +43,11 @@ enum Part {
     Relay,
     /// Those of older apps, and memory of their connections, beside Node's own Socket.IO server.
     OlderRelay,
+    /// Packets of sound by the relay, beside coturn.
+    Turn,
 }
 
-const ALL: &[Part] = &[Part::Setup, Part::Sound, Part::Cost, Part::Idle, Part::Relay, Part::OlderRelay];
+const ALL: &[Part] = &[Part::Setup, Part::Sound, Part::Cost, Part::Idle, Part::Relay, Part::OlderRelay, Part::Turn];
 
 /// One measured value.
 #[derive(Clone, Debug, Serialize)]
@@ -94,14 +97,16 @@ pub fn run(options: &Options) -> Result<()> {
     }
     println!("set-up");
     let parts = if options.only.is_empty() { ALL } else { &options.only };
-    if parts == [Part::OlderRelay] {
-        build::programs("release", &["bellwire-server"], &["--example", "older_load"])?;
+    if parts.iter().all(|part| matches!(part, Part::OlderRelay | Part::Turn)) {
+        system::provide(&[Purpose::Relays], options.no_install)?;
+        build::programs("release", &["bellwire-server"], &["--example", "older_load", "--example", "turn_load"])?;
     } else {
-        system::provide(&[Purpose::Engine, Purpose::Speech, Purpose::VirtualSound], options.no_install)?;
+        let purposes = [Purpose::Engine, Purpose::Speech, Purpose::VirtualSound, Purpose::Relays];
+        system::provide(&purposes, options.no_install)?;
         build::programs(
             "release",
             &["bellwire-server", "bellwire-client"],
-            &["--example", "load", "--example", "older_load"],
+            &["--example", "load", "--example", "older_load", "--example", "turn_load"],
         )?;
     }
     println!("  build        done");
@@ -116,6 +121,7 @@ pub fn run(options: &Options) -> Result<()> {
             Part::Idle => load::idle(&dir)?,
             Part::Relay => load::relay(&dir)?,
             Part::OlderRelay => relay::measure(&dir)?,
+            Part::Turn => turn::measure(&dir)?,
         });
     }
     // Kept only where something went wrong.

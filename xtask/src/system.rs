@@ -21,6 +21,8 @@ pub enum Purpose {
     Tests,
     /// Measure with virtual devices.
     VirtualSound,
+    /// Compare with, and test against, another relay.
+    Relays,
     /// Make installers.
     Bundle,
 }
@@ -74,6 +76,7 @@ const TESTS: &[Need] = &[
     program("nodejs", "node"),
     program("npm", "npm"),
 ];
+const RELAYS: &[Need] = &[program("coturn", "turnserver")];
 const BUNDLE: &[Need] = &[program("nodejs", "node"), program("npm", "npm")];
 
 impl Purpose {
@@ -84,6 +87,7 @@ impl Purpose {
             Self::Speech => SPEECH,
             Self::Tests => TESTS,
             Self::VirtualSound => VIRTUAL_SOUND,
+            Self::Relays => RELAYS,
             Self::Bundle => BUNDLE,
         }
     }
