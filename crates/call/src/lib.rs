@@ -8,6 +8,7 @@
 pub mod booked_call;
 pub mod booking;
 pub mod chat;
+pub mod check;
 pub mod endpoint;
 pub mod exchange;
 pub mod explain;
