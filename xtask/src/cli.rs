@@ -1,13 +1,13 @@
 //! `bellwire-cli` as a program under test: one side of a call, and the events that it prints.
 
-use crate::rig::{Process, tethered, wait_for};
+use crate::rig::{Process, tethered, tethered_in, wait_for};
 use crate::server::{Person, Server};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 /// What it is to do.
@@ -53,13 +53,22 @@ pub struct Cli {
 
 impl Cli {
     pub fn start(setup: Setup<'_>) -> Result<Self> {
+        Self::start_with(setup, tethered, &bind_arguments())
+    }
+
+    /// As [`start`](Self::start), in a network namespace of that name.
+    pub fn start_in(namespace: &str, setup: Setup<'_>) -> Result<Self> {
+        Self::start_with(setup, |program| tethered_in(namespace, program), &[])
+    }
+
+    fn start_with(setup: Setup<'_>, command: impl FnOnce(PathBuf) -> Command, bind: &[String]) -> Result<Self> {
         let file = |end: &str| setup.dir.join(format!("{}{end}", setup.name));
         let (token, events, log) = (file(".token"), file("-events.json"), file(".log"));
         std::fs::write(&token, &setup.person.token)?;
-        let mut command = tethered(crate::built(setup.profile, "bellwire-cli"));
+        let mut command = command(crate::built(setup.profile, "bellwire-cli"));
         command.args([setup.task.word(), "--server", &setup.server.url(), "--events", "json"]);
         command.args(["--booking", setup.booking, "--input", &setup.input, "--output", &setup.output]);
-        command.arg("--token-file").arg(&token).args(bind_arguments()).args(setup.extra).envs(setup.env);
+        command.arg("--token-file").arg(&token).args(bind).args(setup.extra).envs(setup.env);
         let process = Process::spawn_apart(command, "bellwire-cli", &events, &log)?;
         Ok(Self { name: setup.name.to_owned(), task: setup.task, process, events })
     }
@@ -70,6 +79,15 @@ impl Cli {
 
     pub fn process_id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Stops it where it is, as a computer that sleeps.
+    pub fn pause(&self) -> Result<()> {
+        self.process.pause()
+    }
+
+    pub fn go_on(&self) -> Result<()> {
+        self.process.go_on()
     }
 
     pub fn wait(&mut self, cap: Duration) -> Result<ExitStatus> {

@@ -4,6 +4,7 @@
 //! Nothing here knows Bellwire's own crates: programs are started as programs, so that `cargo xtask` builds in seconds.
 
 pub mod cli;
+pub mod lab;
 pub mod rig;
 pub mod server;
 pub mod speech;

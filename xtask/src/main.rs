@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod bundle;
 mod demo;
+mod laboratory;
 mod node;
 mod step;
 mod suite;
@@ -30,6 +31,14 @@ enum Task {
     Test(suite::Options),
     /// Measures a release build.
     Bench(bench::Options),
+    /// Calls behind translators and firewalls and on bad paths, and their interruptions; as root, on Linux.
+    Lab(laboratory::Options),
+    /// What a laboratory that has ended leaves to be taken away.
+    #[command(hide = true, name = xtask::lab::SWEEP)]
+    LabSweep { process: u32 },
+    /// Carries packets between two namespaces until standard input ends, whose lines are conditions of that path.
+    #[command(hide = true)]
+    LabEmulator(laboratory::Path),
     /// Makes this system's installers.
     Bundle(bundle::Options),
     /// Checks the rules of the repository: who depends on whom, what is documented, what is allowed.
@@ -41,6 +50,9 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => suite::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Lab(options) => laboratory::run(&options),
+        Task::LabSweep { process } => xtask::lab::net::sweep(process),
+        Task::LabEmulator(path) => laboratory::carry(&path),
         Task::Bundle(options) => bundle::run(&options),
         Task::Tidy(options) => tidy::run(&options),
     };

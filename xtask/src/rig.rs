@@ -9,7 +9,7 @@ mod process;
 mod sound;
 
 pub use driver::{Driver, free_port};
-pub use process::{Process, tail, tethered, wait_for};
+pub use process::{Process, tail, tethered, tethered_in, wait_for};
 pub use sound::{Plugged, Recording, Sound};
 
 use anyhow::{Context, Result, bail};

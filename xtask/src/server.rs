@@ -1,8 +1,9 @@
 //! A server of one's own, with people and a booking that is open now.
 
-use crate::rig::{Process, tethered};
+use crate::rig::{Process, tethered, tethered_in};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +18,15 @@ pub struct Server {
     pub data: PathBuf,
     program: PathBuf,
     process: Process,
+    scheme: &'static str,
+}
+
+/// Where and how a server runs that is not simply on this machine.
+pub struct Place<'a> {
+    pub namespace: &'a str,
+    pub env: Vec<(&'static str, OsString)>,
+    /// Apps reach it by TLS.
+    pub tls: bool,
 }
 
 impl Server {
@@ -32,19 +42,35 @@ impl Server {
 
     /// With these options beside `--dev` and the data directory.
     pub fn start_with(profile: &str, dir: &Path, options: &[&str]) -> Result<Self> {
-        let data = dir.join("server");
-        let program = crate::built(profile, "bellwire-server");
-        let mut command = tethered(&program);
+        let command = tethered(crate::built(profile, "bellwire-server"));
+        Self::start_from(profile, dir, options, command, "ws")
+    }
+
+    /// In a network namespace.
+    pub fn start_in(place: Place<'_>, profile: &str, dir: &Path, options: &[&str]) -> Result<Self> {
+        let mut command = tethered_in(place.namespace, crate::built(profile, "bellwire-server"));
+        command.envs(place.env);
+        Self::start_from(profile, dir, options, command, if place.tls { "wss" } else { "ws" })
+    }
+
+    fn start_from(
+        profile: &str,
+        dir: &Path,
+        options: &[&str],
+        mut command: Command,
+        scheme: &'static str,
+    ) -> Result<Self> {
+        let (data, program) = (dir.join("server"), crate::built(profile, "bellwire-server"));
         command.args(["serve", "--dev", "--data-dir"]).arg(&data).args(options);
         let (process, line) = Process::spawn_saying(command, "bellwire-server", &dir.join("server.log"), START_CAP)?;
         let Some(address) = line.strip_prefix("listening on ") else {
             bail!("the server's first line is {line:?}, not where it listens");
         };
-        Ok(Self { address: address.to_owned(), data, program, process })
+        Ok(Self { address: address.to_owned(), data, program, process, scheme })
     }
 
     pub fn url(&self) -> String {
-        format!("ws://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub fn log(&self) -> &Path {
@@ -57,6 +83,11 @@ impl Server {
 
     pub fn end(&mut self) {
         self.process.end();
+    }
+
+    /// Ends it without a warning, as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill();
     }
 
     pub fn seed_demo(&self) -> Result<Seeded> {

@@ -5,7 +5,7 @@
 
 use crate::build::{self, TestProgram};
 use crate::system::{self, Purpose};
-use crate::{step, tidy};
+use crate::{laboratory, step, tidy};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -46,6 +46,8 @@ enum Phase {
     Browser,
     /// Two real windows.
     Windows,
+    /// The network laboratory: calls behind translators and firewalls, and their interruptions.
+    Network,
 }
 
 const ALL: &[Phase] = &[
@@ -59,6 +61,7 @@ const ALL: &[Phase] = &[
     Phase::Client,
     Phase::Browser,
     Phase::Windows,
+    Phase::Network,
 ];
 const FAST: &[Phase] = &[Phase::Fmt, Phase::Tidy, Phase::Clippy, Phase::Unit, Phase::Simulation];
 
@@ -75,13 +78,16 @@ impl Phase {
             Self::Client => "client",
             Self::Browser => "browser",
             Self::Windows => "windows",
+            Self::Network => "network",
         }
     }
 
     fn needs_build(self) -> bool {
         match self {
             Self::Fmt | Self::Tidy | Self::Clippy | Self::Simulation => false,
-            Self::Unit | Self::Server | Self::Media | Self::Client | Self::Browser | Self::Windows => true,
+            Self::Unit | Self::Server | Self::Media | Self::Client | Self::Browser | Self::Windows | Self::Network => {
+                true
+            }
         }
     }
 
@@ -99,7 +105,7 @@ impl Phase {
                 let simulation = test.package == "bellwire-call";
                 (!test.is_integration && !simulation) || of("bellwire-signaling") || of("bellwire-call") || of("xtask")
             }
-            Self::Fmt | Self::Tidy | Self::Clippy | Self::Simulation => false,
+            Self::Fmt | Self::Tidy | Self::Clippy | Self::Simulation | Self::Network => false,
         }
     }
 
@@ -114,7 +120,8 @@ impl Phase {
             | Self::Simulation
             | Self::Server
             | Self::Media
-            | Self::Client => None,
+            | Self::Client
+            | Self::Network => None,
         }
     }
 }
@@ -178,7 +185,7 @@ fn purposes(phases: &[Phase]) -> Vec<Purpose> {
     let mut purposes = vec![Purpose::Engine];
     let light = |phase: &Phase| matches!(phase, Phase::Fmt | Phase::Simulation);
     if !phases.iter().all(light) {
-        purposes.extend([Purpose::App, Purpose::Speech, Purpose::VirtualSound, Purpose::Tests]);
+        purposes.extend([Purpose::App, Purpose::Speech, Purpose::VirtualSound, Purpose::Tests, Purpose::Network]);
     }
     purposes
 }
@@ -230,6 +237,7 @@ fn one(phase: Phase, fast: bool, tests: &[TestProgram], sum: &mut Counts) -> Res
             }
             sum.add(doc_tests()?);
         }
+        Phase::Network => sum.add(laboratory::in_suite()?),
         Phase::Server | Phase::Media | Phase::Client | Phase::Browser | Phase::Windows => {
             let mut any = false;
             for test in tests.iter().filter(|test| phase.owns(test)) {

@@ -23,6 +23,8 @@ pub enum Purpose {
     VirtualSound,
     /// Compare with, and test against, another relay.
     Relays,
+    /// Build small internets of network namespaces.
+    Network,
     /// Make installers.
     Bundle,
 }
@@ -77,6 +79,7 @@ const TESTS: &[Need] = &[
     program("npm", "npm"),
 ];
 const RELAYS: &[Need] = &[program("coturn", "turnserver")];
+const NETWORK: &[Need] = &[program("iproute2", "ip"), program("nftables", "nft"), program("openssl", "openssl")];
 const BUNDLE: &[Need] = &[program("nodejs", "node"), program("npm", "npm")];
 
 impl Purpose {
@@ -88,6 +91,7 @@ impl Purpose {
             Self::Tests => TESTS,
             Self::VirtualSound => VIRTUAL_SOUND,
             Self::Relays => RELAYS,
+            Self::Network => NETWORK,
             Self::Bundle => BUNDLE,
         }
     }

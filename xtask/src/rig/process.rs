@@ -27,6 +27,13 @@ pub fn tethered(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// As [`tethered`], in a network namespace of that name.
+pub fn tethered_in(namespace: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = tethered("ip");
+    command.args(["netns", "exec", namespace]).arg(program);
+    command
+}
+
 /// A running program; dropping it ends it.
 pub struct Process {
     child: Child,
@@ -108,6 +115,21 @@ impl Process {
         }
     }
 
+    /// Stops the program where it is, until it is told to [go on](Self::go_on).
+    pub fn pause(&self) -> Result<()> {
+        signal(&self.child, Order::Pause)
+    }
+
+    pub fn go_on(&self) -> Result<()> {
+        signal(&self.child, Order::GoOn)
+    }
+
+    /// Ends the program without a warning.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Asks the program to end, then makes it.
     pub fn end(&mut self) {
         if self.has_ended() {
@@ -160,14 +182,33 @@ fn log_file(log: &Path) -> Result<File> {
     File::create(log).with_context(|| format!("{} cannot be written", log.display()))
 }
 
-#[cfg(unix)]
-fn ask_to_end(child: &Child) {
-    use rustix::process::{Pid, Signal, kill_process};
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::TERM);
-    }
+#[derive(Clone, Copy)]
+enum Order {
+    End,
+    Pause,
+    GoOn,
 }
 
-/// Windows has no such request for a program without a window.
+fn ask_to_end(child: &Child) {
+    let _ = signal(child, Order::End);
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, order: Order) -> Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+    let signal = match order {
+        Order::End => Signal::TERM,
+        Order::Pause => Signal::STOP,
+        Order::GoOn => Signal::CONT,
+    };
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process without an id")?;
+    Ok(kill_process(id, signal)?)
+}
+
+/// Windows has no such requests for a program without a window.
 #[cfg(not(unix))]
-fn ask_to_end(_child: &Child) {}
+fn signal(_child: &Child, order: Order) -> Result<()> {
+    match order {
+        Order::End | Order::Pause | Order::GoOn => bail!("this system has no such signal"),
+    }
+}
