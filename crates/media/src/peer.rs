@@ -11,13 +11,14 @@ mod description;
 mod reports;
 mod setup;
 mod text;
+mod tunnel;
 
 pub use reports::Report;
 pub use setup::Identity;
 
 use crate::audio::{Audio, ConnectionId};
 use crate::pipeline::Encoded;
-use crate::{Candidate, DescriptionKind, IceServer, PathInfo, Route};
+use crate::{Candidate, CandidateKind, DescriptionKind, IceServer, PathInfo, Route};
 use description::Remote;
 use setup::{Local, Made};
 use std::collections::VecDeque;
@@ -295,7 +296,7 @@ impl Connection {
         self.made.add_sound(DescriptionKind::Offer, &self.local).await.map_err(refused)?;
         self.made.offer_text(&self.local).await.map_err(refused)?;
         let offer = self.made.connection.create_offer(None).await.map_err(refused)?;
-        let sdp = offer.sdp.clone();
+        let sdp = description::without_bases(&offer.sdp);
         self.made.connection.set_local_description(offer).await.map_err(refused)?;
         self.say(PeerEvent::Description { kind: DescriptionKind::Offer, sdp }).await;
         Ok(())
@@ -372,7 +373,9 @@ impl Connection {
         self.made.add_sound(DescriptionKind::Answer, &self.local).await.map_err(refused)?;
         self.made.connection.set_remote_description(offer).await.map_err(refused)?;
         let ours = self.made.connection.create_answer(None).await.map_err(refused)?;
-        let mut answer = remote.answer(&ours.sdp).ok_or("the description was refused: a section has no answer")?;
+        let mut answer = remote
+            .answer(&description::without_bases(&ours.sdp))
+            .ok_or("the description was refused: a section has no answer")?;
         if self.passive {
             answer = description::as_passive(&answer);
         }
@@ -451,6 +454,7 @@ impl Connection {
             Local::Candidate { attempt, .. }
             | Local::Connected { attempt }
             | Local::Failed { attempt, .. }
+            | Local::RelayLost { attempt }
             | Local::TextOpen { attempt, .. }
             | Local::Text { attempt, .. }
                 if attempt != self.made.attempt => {}
@@ -483,6 +487,13 @@ impl Connection {
             }
             Local::Text { text, .. } => self.say(PeerEvent::Text(text)).await,
             Local::Failed { why, .. } => self.say(PeerEvent::Failed(why)).await,
+            Local::RelayLost { .. } => {
+                // A path that goes another way needs no relay.
+                let relayed = self.made.path().await.map(|path| path.local == CandidateKind::Relay);
+                if relayed.unwrap_or(self.settings.route == Route::RelayOnly) {
+                    self.say(PeerEvent::Failed("the connection to the relay was lost".into())).await;
+                }
+            }
             Local::Reported(report) => {
                 self.say(PeerEvent::Reported(report)).await;
                 // Once a second is often enough to learn of another pair.

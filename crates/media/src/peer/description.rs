@@ -9,6 +9,30 @@
 
 use crate::Candidate;
 
+/// A candidate of ours without the address that it is derived from, which is nobody's business (RFC 8839, section 5.1).
+pub fn without_base(candidate: &str) -> String {
+    let mut before = "";
+    let words = candidate.split(' ').map(|word| {
+        let shown = match before {
+            "raddr" => "0.0.0.0",
+            "rport" => "0",
+            _ => word,
+        };
+        before = word;
+        shown
+    });
+    words.collect::<Vec<&str>>().join(" ")
+}
+
+/// A description of ours whose candidates are such.
+pub fn without_bases(sdp: &str) -> String {
+    let line = |line: &str| match line.strip_prefix("a=candidate:") {
+        Some(candidate) => format!("a=candidate:{}\r\n", without_base(candidate)),
+        None => format!("{line}\r\n"),
+    };
+    sdp.lines().map(line).collect()
+}
+
 /// The far side's description.
 #[derive(Clone)]
 pub struct Remote {
@@ -244,6 +268,17 @@ mod tests {
 
     fn refused(mid: &str) -> String {
         format!("m=video 0 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n")
+    }
+
+    #[test]
+    fn our_candidates_do_not_say_what_they_are_derived_from() {
+        let relay = "1 1 udp 16777215 192.0.2.1 4000 typ relay raddr 10.0.0.7 rport 50123";
+        let shown = "1 1 udp 16777215 192.0.2.1 4000 typ relay raddr 0.0.0.0 rport 0";
+        assert_eq!(without_base(relay), shown);
+        let sdp = |candidate: &str| format!("v=0\r\na=candidate:{candidate}\r\na=end-of-candidates\r\n");
+        assert_eq!(without_bases(&sdp(relay)), sdp(shown));
+        let host = "1 1 udp 2130706431 192.0.2.1 4000 typ host";
+        assert_eq!(without_bases(&sdp(host)), sdp(host));
     }
 
     #[test]

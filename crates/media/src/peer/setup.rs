@@ -1,9 +1,11 @@
 //! Making a connection with the WebRTC library, and listening to it.
 
+use super::description;
 use super::reports::{self, Report};
+use super::tunnel::{self, Tunnel};
 use super::{PeerSettings, text};
 use crate::audio::{Audio, ConnectionId};
-use crate::{Candidate, CandidateKind, DescriptionKind, PathInfo, RATE};
+use crate::{Candidate, CandidateKind, DescriptionKind, IceServer, PathInfo, RATE, Route};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -25,6 +27,7 @@ use webrtc::peer_connection::certificate::RTCCertificate;
 use webrtc::peer_connection::configuration::RTCConfiguration;
 use webrtc::peer_connection::peer_connection_state::RTCPeerConnectionState;
 use webrtc::peer_connection::policy::bundle_policy::RTCBundlePolicy;
+use webrtc::peer_connection::policy::ice_transport_policy::RTCIceTransportPolicy;
 use webrtc::rtp_transceiver::rtp_codec::{RTCRtpCodecCapability, RTCRtpCodecParameters, RTPCodecType};
 use webrtc::rtp_transceiver::rtp_receiver::RTCRtpReceiver;
 use webrtc::rtp_transceiver::rtp_sender::RTCRtpSender;
@@ -38,11 +41,29 @@ pub struct Identity(Arc<Mutex<Option<RTCCertificate>>>);
 
 /// What the library's callbacks say; `attempt` tells a connection from the one that it replaced.
 pub enum Local {
-    Candidate { attempt: u32, candidate: Option<Candidate> },
-    Connected { attempt: u32 },
-    Failed { attempt: u32, why: String },
-    TextOpen { attempt: u32, channel: Arc<RTCDataChannel> },
-    Text { attempt: u32, text: String },
+    Candidate {
+        attempt: u32,
+        candidate: Option<Candidate>,
+    },
+    Connected {
+        attempt: u32,
+    },
+    Failed {
+        attempt: u32,
+        why: String,
+    },
+    /// A relay's connection broke.
+    RelayLost {
+        attempt: u32,
+    },
+    TextOpen {
+        attempt: u32,
+        channel: Arc<RTCDataChannel>,
+    },
+    Text {
+        attempt: u32,
+        text: String,
+    },
     Reported(Report),
 }
 
@@ -51,10 +72,16 @@ pub struct Made {
     pub attempt: u32,
     /// Our sound, once it is known who offers.
     pub track: Option<Arc<TrackLocalStaticRTP>>,
+    tunnels: Vec<Tunnel>,
 }
 
 /// Direct pairs are taken at once; a relay only when nothing better shows up in this time.
 const RELAY_WAIT: Duration = Duration::from_millis(500);
+/// A path that is down is kept, and asked each second whether it is back, for so long, without and with the library saying
+/// that it is disconnected: until then it may come back by itself, and whoever looks for another finds it beside this one.
+const DISCONNECTED: Duration = Duration::from_secs(5);
+const FAILED: Duration = Duration::from_secs(35);
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// What we say about Opus, the words of every browser (RFC 7587, section 6.1).
 const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
 const OPUS_PAYLOAD_TYPE: u8 = 111;
@@ -69,22 +96,30 @@ pub async fn make(
     local: &mpsc::Sender<Local>,
 ) -> Result<Made, Error> {
     let known = settings.identity.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let tunnels = tunnel::open(&settings.ice_servers).await;
     let configuration = RTCConfiguration {
-        ice_servers: servers(settings),
+        ice_servers: servers(settings, &tunnels),
+        ice_transport_policy: match settings.route {
+            Route::Any => RTCIceTransportPolicy::All,
+            Route::RelayOnly => RTCIceTransportPolicy::Relay,
+        },
         bundle_policy: RTCBundlePolicy::MaxBundle,
         certificates: known.into_iter().collect(),
         ..RTCConfiguration::default()
     };
-    let connection = api(settings.bind)?.new_peer_connection(configuration).await?;
+    let connection = api(settings.bind, settings.route)?.new_peer_connection(configuration).await?;
     if let Some(certificate) = connection.get_configuration().await.certificates.into_iter().next() {
         *settings.identity.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
     listen(&connection, id, attempt, audio, local);
     text::accept(&connection, attempt, local);
-    Ok(Made { connection, attempt, track: None })
+    for tunnel in &tunnels {
+        tokio::spawn(watch(tunnel.ended(), attempt, local.clone()));
+    }
+    Ok(Made { connection, attempt, track: None, tunnels })
 }
 
-fn api(bind: Option<IpAddr>) -> Result<API, Error> {
+fn api(bind: Option<IpAddr>, route: Route) -> Result<API, Error> {
     let mut media = MediaEngine::default();
     media.register_codec(
         RTCRtpCodecParameters {
@@ -98,7 +133,7 @@ fn api(bind: Option<IpAddr>) -> Result<API, Error> {
     Ok(APIBuilder::new()
         .with_media_engine(media)
         .with_interceptor_registry(registry)
-        .with_setting_engine(network(bind))
+        .with_setting_engine(network(bind, route))
         .build())
 }
 
@@ -112,13 +147,16 @@ fn opus() -> RTCRtpCodecCapability {
     }
 }
 
-fn network(bind: Option<IpAddr>) -> SettingEngine {
+fn network(bind: Option<IpAddr>, route: Route) -> SettingEngine {
+    // With nothing better to wait for, there is nothing to wait for.
+    let relay_wait = if route == Route::RelayOnly { Duration::ZERO } else { RELAY_WAIT };
     let mut settings = SettingEngine::default();
     settings.set_ice_multicast_dns_mode(MulticastDnsMode::Disabled);
     settings.set_host_acceptance_min_wait(Some(Duration::ZERO));
     settings.set_prflx_acceptance_min_wait(Some(Duration::ZERO));
     settings.set_srflx_acceptance_min_wait(Some(Duration::ZERO));
-    settings.set_relay_acceptance_min_wait(Some(RELAY_WAIT));
+    settings.set_relay_acceptance_min_wait(Some(relay_wait));
+    settings.set_ice_timeouts(Some(DISCONNECTED), Some(FAILED), Some(KEEP_ALIVE));
     // Two programs on a machine without a network must still be able to talk.
     settings.set_include_loopback_candidate(bind.map_or_else(only_loopback, |address| address.is_loopback()));
     settings.set_network_types(match bind {
@@ -146,19 +184,25 @@ fn only_loopback() -> bool {
     }
 }
 
+/// STUN servers as they are, and tunnels in place of the TURN servers.
+///
 /// Bound to one address, candidates seen by a STUN server are left out: they could belong to any.
-fn servers(settings: &PeerSettings) -> Vec<RTCIceServer> {
-    let stun = |url: &String| url.starts_with("stun:") || url.starts_with("stuns:");
-    settings
-        .ice_servers
-        .iter()
-        .map(|server| RTCIceServer {
-            urls: server.urls.iter().filter(|url| settings.bind.is_none() || !stun(url)).cloned().collect(),
-            username: server.username.clone(),
-            credential: server.credential.clone(),
-        })
-        .filter(|server| !server.urls.is_empty())
+fn servers(settings: &PeerSettings, tunnels: &[Tunnel]) -> Vec<RTCIceServer> {
+    let asks = settings.bind.is_none() && settings.route == Route::Any;
+    let stun = settings.ice_servers.iter().filter(|_| asks).map(|server| IceServer {
+        urls: server.urls.iter().filter(|url| url.starts_with("stun:")).cloned().collect(),
+        ..IceServer::default()
+    });
+    stun.filter(|server| !server.urls.is_empty())
+        .chain(tunnels.iter().map(Tunnel::server))
+        .map(|IceServer { urls, username, credential }| RTCIceServer { urls, username, credential })
         .collect()
+}
+
+async fn watch(broken: impl Future<Output = bool>, attempt: u32, to: mpsc::Sender<Local>) {
+    if broken.await {
+        let _ = to.send(Local::RelayLost { attempt }).await;
+    }
 }
 
 fn listen(connection: &RTCPeerConnection, id: ConnectionId, attempt: u32, audio: &Audio, local: &mpsc::Sender<Local>) {
@@ -225,7 +269,7 @@ async fn read_reports(sender: Arc<RTCRtpSender>, to: mpsc::Sender<Local>) {
 fn ours(candidate: &RTCIceCandidate) -> Candidate {
     // The library leaves the section's name empty, which browsers refuse; the index says enough.
     let candidate = candidate.to_json().map(|init| init.candidate).unwrap_or_default();
-    Candidate { candidate, mid: None, index: 0 }
+    Candidate { candidate: description::without_base(&candidate), mid: None, index: 0 }
 }
 
 fn kind(typ: RTCIceCandidateType) -> Option<CandidateKind> {
@@ -260,7 +304,12 @@ impl Made {
         let transport = self.connection.dtls_transport();
         let pair = transport.ice_transport().get_selected_candidate_pair().await?;
         let (local, remote) = (kind(pair.local.typ)?, kind(pair.remote.typ)?);
-        Some(PathInfo { local, remote, relay: None, ipv6: pair.local.address.contains(':') })
+        let ours = |tunnel: &&Tunnel| tunnel.state().library == Some(pair.local.related_port);
+        let relay = match local {
+            CandidateKind::Relay => self.tunnels.iter().find(ours).and_then(|tunnel| tunnel.state().carried),
+            CandidateKind::Host | CandidateKind::Srflx | CandidateKind::Prflx => None,
+        };
+        Some(PathInfo { local, remote, relay, ipv6: pair.local.address.contains(':') })
     }
 
     pub async fn close(&self) {

@@ -2,7 +2,9 @@
 
 #![allow(dead_code)]
 
-use bellwire_media::{Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Generation, Leg, Route};
+use bellwire_media::{
+    Candidate, Command, Config, DescriptionKind, DeviceChoice, Engine, Event, Generation, Leg, Route,
+};
 use std::f32::consts::TAU;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
