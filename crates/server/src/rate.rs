@@ -12,6 +12,9 @@ pub const SOCKET: Rate = Rate { burst: 200.0, a_second: 40.0 };
 pub const USER: Rate = Rate { burst: 400.0, a_second: 80.0 };
 /// Full buckets are forgotten when there are more than this.
 const BUCKETS_KEPT: usize = 1_024;
+/// Addresses with a bucket of their own, and how often the full ones are looked for when there are as many.
+const ADDRESSES_KEPT: usize = 65_536;
+const SWEEP: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
@@ -114,6 +117,52 @@ impl Drop for Place {
     }
 }
 
+/// One bucket for each address (one /64 for IPv6) and one for all of them, for packets whose senders prove nothing: their
+/// addresses may be forged, so what is kept is bounded.
+pub struct AddressRates {
+    each: Rate,
+    all: Rate,
+    kept: Mutex<KeptRates>,
+}
+
+struct KeptRates {
+    all: Bucket,
+    each: HashMap<IpAddr, Bucket>,
+    /// When the full ones were last forgotten.
+    swept: Instant,
+}
+
+impl AddressRates {
+    pub fn new(each: Rate, all: Rate) -> Self {
+        let now = Instant::now();
+        Self {
+            each,
+            all,
+            kept: Mutex::new(KeptRates { all: Bucket::full(all, now), each: HashMap::new(), swept: now }),
+        }
+    }
+
+    /// Whether one more from there is within both rates.
+    pub fn take(&self, address: IpAddr, now: Instant) -> bool {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = network(address);
+        if kept.each.len() >= ADDRESSES_KEPT && now.saturating_duration_since(kept.swept) > SWEEP {
+            kept.swept = now;
+            kept.each.retain(|_, bucket| {
+                bucket.refill(self.each, now);
+                bucket.left < self.each.burst
+            });
+        }
+        let is_kept = kept.each.len() < ADDRESSES_KEPT || kept.each.contains_key(&address);
+        // One for whom there is no bucket is within the rate of all alone.
+        let own = !is_kept || {
+            let bucket = kept.each.entry(address).or_insert_with(|| Bucket::full(self.each, now));
+            bucket.take(self.each, 1.0, now).is_ok()
+        };
+        own && kept.all.take(self.all, 1.0, now).is_ok()
+    }
+}
+
 /// Whoever has an IPv6 address has its whole /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -136,6 +185,20 @@ mod tests {
         assert!(bucket.take(rate, 1.0, start + Duration::from_millis(100)).is_ok());
         let later = start + Duration::from_secs(60);
         assert!(bucket.take(rate, 2.0, later).is_ok() && bucket.take(rate, 1.0, later).is_err());
+    }
+
+    #[test]
+    fn forged_addresses_neither_grow_the_table_nor_pass_the_rate_of_all() {
+        let start = Instant::now();
+        let rates = AddressRates::new(Rate { burst: 2.0, a_second: 1.0 }, Rate { burst: 70_000.0, a_second: 1.0 });
+        let address = |n: u32| IpAddr::from(n.to_be_bytes());
+        assert!(rates.take(address(1), start) && rates.take(address(1), start) && !rates.take(address(1), start));
+        let taken = (2..200_000).filter(|n| rates.take(address(*n), start)).count();
+        assert_eq!(taken, 70_000 - 2);
+        assert_eq!(rates.kept.lock().expect("the table").each.len(), ADDRESSES_KEPT);
+        let later = start + Duration::from_secs(60);
+        assert!(rates.take(address(300_000), later));
+        assert_eq!(rates.kept.lock().expect("the table").each.len(), 1);
     }
 
     #[test]

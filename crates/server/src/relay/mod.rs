@@ -2,22 +2,39 @@
 //!
 //! [`grant`] says which STUN and TURN servers a party may use, with credentials that live for minutes. Whoever calls it has
 //! checked that the person is a party of something live.
+//!
+//! The relay: packets come from the `hub`'s UDP socket or a `stream`, pass the `gate`, which answers them or finds in the
+//! `allocations` to whom they go, and leave by the hub. Relayed addresses exist in the table alone: nothing here can send
+//! to an address that did not come to this server itself.
 
+mod allocations;
 pub mod credentials;
+mod figures;
+mod gate;
+mod hub;
+pub(crate) mod stream;
+mod stun;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use anyhow::Result;
+use crate::rate::Rate;
+use allocations::Limits;
+use anyhow::{Context, Result};
 use bellwire_signaling::{Credential, IceServer, UnixMs};
 use credentials::{LIFETIME_S, Secrets};
+use gate::Gate;
+use hub::Hub;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::UdpSocket;
 
 pub struct Relay {
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
     /// Without credentials.
     stun: Vec<String>,
     turn: Vec<String>,
+    hub: Option<Arc<Hub>>,
 }
 
 /// The servers that `subject` may use, and for how many milliseconds. Empty: there is no relay.
@@ -28,22 +45,33 @@ pub fn grant(app: &App, subject: &str, now: UnixMs) -> (Vec<IceServer>, u64) {
 }
 
 impl Relay {
-    /// `place` is where the relay of this server listens in fact, if it has one.
-    pub fn open(config: &Config, data: &DataDir, place: Option<SocketAddr>) -> Result<Self> {
+    /// `udp` is the relay's socket, if this server has a relay.
+    pub fn open(config: &Config, data: &DataDir, udp: Option<UdpSocket>) -> Result<Self> {
         let current = config.turn_secret()?.map_or_else(|| data.turn_secret(), Ok)?;
-        let secrets = Secrets::new(current, config.turn_secret_previous()?);
+        let secrets = Arc::new(Secrets::new(current, config.turn_secret_previous()?));
         let (turn, stun): (Vec<_>, Vec<_>) = config.turn_urls.iter().cloned().partition(|url| url.starts_with("turn"));
-        let mut relay = Self { secrets, stun, turn };
-        if let Some((place, host)) = place.and_then(|place| Some((place, host(config, place)?))) {
-            let (at, tls) = (format!("{host}:{}", place.port()), config.tls_files().is_some());
-            relay.stun.push(format!("stun:{at}"));
-            relay.turn.extend([format!("turn:{at}?transport=udp"), format!("turn:{at}?transport=tcp")]);
-            relay.turn.extend(tls.then(|| format!("turns:{at}?transport=tcp")));
-        }
+        let mut relay = Self { secrets, stun, turn, hub: None };
+        let Some(udp) = udp else { return Ok(relay) };
+        let place = udp.local_addr()?;
+        let address = address(config, place)
+            .context("this host has no address that the relay could give out: set `relay_address`")?;
+        let at = format!("{}:{}", host(config, address), place.port());
+        relay.stun.push(format!("stun:{at}"));
+        relay.turn.extend([format!("turn:{at}?transport=udp"), format!("turn:{at}?transport=tcp")]);
+        relay.turn.extend(config.tls_files().map(|_| format!("turns:{at}?transport=tcp")));
+        let limits = Limits { per_handle: config.relay_allocations_per_user, bandwidth: bandwidth(config.relay_kbps) };
+        let gate = Gate::new(address, relay.secrets.clone(), limits, config.dev);
+        relay.hub = Some(Arc::new(Hub::new(gate, udp)));
         Ok(relay)
     }
 
-    fn grant(&self, subject: &str, now: UnixMs) -> (Vec<IceServer>, u64) {
+    /// This server's own relay, if it has one.
+    pub(crate) fn hub(&self) -> Option<Arc<Hub>> {
+        self.hub.clone()
+    }
+
+    /// As [`grant`].
+    pub fn grant(&self, subject: &str, now: UnixMs) -> (Vec<IceServer>, u64) {
         let (username, credential) = self.secrets.issue(subject, now.0 / 1_000);
         let mut servers = Vec::new();
         if !self.stun.is_empty() {
@@ -57,10 +85,16 @@ impl Relay {
     }
 }
 
-/// By what name apps reach the relay: as the operator said, else where it listens.
-fn host(config: &Config, place: SocketAddr) -> Option<String> {
+/// In bytes, a second of it at once; none for no limit.
+fn bandwidth(kbps: u32) -> Option<Rate> {
+    let a_second = f64::from(kbps) * 1_000.0 / 8.0;
+    (kbps > 0).then_some(Rate { burst: a_second, a_second })
+}
+
+/// By what name apps reach the relay: as the operator said, else by its address.
+fn host(config: &Config, address: IpAddr) -> String {
     let public = config.public_url.as_ref().and_then(|url| url::Url::parse(url).ok()?.host_str().map(str::to_owned));
-    public.or_else(|| Some(bracketed(address(config, place)?)))
+    public.unwrap_or_else(|| bracketed(address))
 }
 
 /// The relay's own address: what its allocations seem to be at. No socket is ever bound there.
