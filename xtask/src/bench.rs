@@ -41,13 +41,16 @@ enum Part {
     Idle,
     /// Relayed signaling messages.
     Relay,
+    /// 10,000 people who lose their sockets and sign in again all at once.
+    Storm,
     /// Those of older apps, and memory of their connections, beside Node's own Socket.IO server.
     OlderRelay,
     /// Packets of sound by the relay, beside coturn.
     Turn,
 }
 
-const ALL: &[Part] = &[Part::Setup, Part::Sound, Part::Cost, Part::Idle, Part::Relay, Part::OlderRelay, Part::Turn];
+const ALL: &[Part] =
+    &[Part::Setup, Part::Sound, Part::Cost, Part::Idle, Part::Relay, Part::Storm, Part::OlderRelay, Part::Turn];
 
 /// One measured value.
 #[derive(Clone, Debug, Serialize)]
@@ -120,6 +123,7 @@ pub fn run(options: &Options) -> Result<()> {
             Part::Cost => cost::measure(&dir)?,
             Part::Idle => load::idle(&dir)?,
             Part::Relay => load::relay(&dir)?,
+            Part::Storm => load::storm(&dir)?,
             Part::OlderRelay => relay::measure(&dir)?,
             Part::Turn => turn::measure(&dir)?,
         });

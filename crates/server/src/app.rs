@@ -3,6 +3,7 @@
 use crate::auth::{BadToken, Grant, Identity, Keyring, Scope, TokenRole};
 use crate::clock;
 use crate::config::{Config, Older, Secret};
+use crate::crowd::Crowd;
 use crate::data_dir::DataDir;
 use crate::gateways::{LostSeats, Watch};
 use crate::lobby::Lobby;
@@ -15,9 +16,10 @@ use anyhow::{Context, Result};
 use bellwire_call::Booking;
 use bellwire_signaling::{ErrorCode, Role, Token, UnixMs};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +37,8 @@ pub struct App {
     pub health: Arc<Health>,
     pub rates: UserRates,
     pub addresses: Arc<Addresses>,
-    pub relay: Relay,
+    pub crowd: Crowd,
+    pub relay: Arc<Relay>,
     pub operator_key: Secret,
     /// Where join links lead.
     pub public_url: String,
@@ -76,13 +79,13 @@ pub struct Started {
     pub sqlite: Arc<Sqlite>,
 }
 
-/// Opens store and keys and starts the switchboard. `listen` is where the server listens in fact, `relay_place` where its
-/// relay does.
+/// Opens store and keys and starts the switchboard. `listen` is where the server listens in fact, `udp` is its relay's
+/// socket.
 pub async fn start(
     config: Config,
     data: &DataDir,
     listen: &str,
-    relay_place: Option<SocketAddr>,
+    udp: Option<UdpSocket>,
     metrics: PrometheusHandle,
 ) -> Result<Started> {
     let sqlite = Arc::new(open_store(data).await?);
@@ -90,12 +93,12 @@ pub async fn start(
     let keyring = Keyring::new(&config, &data.own_key(config.dev)?)?;
     let operator_key = operator_key(&config, data)?;
     let health = Arc::new(Health::default());
-    let (switchboard, task) = Switchboard::start(store.clone(), health.clone(), config.dev).await?;
+    let relay = Arc::new(Relay::open(&config, data, udp)?);
+    let (switchboard, task) = Switchboard::start(store.clone(), health.clone(), relay.clone(), config.dev).await?;
     let open_rooms = config.speaks(Older::Rooms) || config.speaks(Older::Channels);
     let lobby = Arc::new(Lobby::open(store.clone(), Arc::new(InProcess::default()), open_rooms).await?);
     let lost_seats = LostSeats::of_calls(&store.recent_calls(clock::now()).await?);
     let public_url = public_url(&config, listen);
-    let relay = Relay::open(&config, data, relay_place)?;
     let app = App {
         config,
         store,
@@ -107,6 +110,7 @@ pub async fn start(
         health,
         rates: UserRates::default(),
         addresses: Arc::default(),
+        crowd: Crowd::new(std::time::Instant::now()),
         relay,
         operator_key,
         public_url,

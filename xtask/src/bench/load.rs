@@ -9,11 +9,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use xtask::server::Server;
 
 const PEOPLE: u32 = 5_000;
+const STORM: u32 = 10_000;
 const CALLS: u32 = 500;
 /// A little below what the server lets one socket send at once.
 const MESSAGES: u32 = 120;
 /// What each program may open: the soft limit alone, which needs no privilege.
-pub(super) const FILES: &str = "--nofile=8192:";
+pub(super) const FILES: &str = "--nofile=20000:";
 
 pub fn idle(dir: &Path) -> Result<Vec<Figure>> {
     println!("memory of {PEOPLE} idle connections");
@@ -43,6 +44,8 @@ pub fn relay(dir: &Path) -> Result<Vec<Figure>> {
     println!("relayed messages of {CALLS} calls at once");
     let (server, key) = start(dir, "relay")?;
     let mut load = Load::start("load", &["relay", &server.address, &key, &CALLS.to_string(), &MESSAGES.to_string()])?;
+    load.expect("booked")?;
+    load.go_on()?;
     load.expect("ready")?;
     let before = process::cpu_seconds(server.process_id())?;
     load.go_on()?;
@@ -56,6 +59,42 @@ pub fn relay(dir: &Path) -> Result<Vec<Figure>> {
         )),
         Figure::new("server time for each relayed message", spent / messages * 1e6, "us")
             .note("received, checked, acknowledged, passed on"),
+    ])
+}
+
+#[derive(Deserialize)]
+struct Storm {
+    people: u32,
+    seconds: f64,
+    refused: u32,
+    refused_most: u32,
+    unconnected: u32,
+    out_of_order: u32,
+    neighbour_median_ms: f64,
+    neighbour_p99_ms: f64,
+}
+
+pub fn storm(dir: &Path) -> Result<Vec<Figure>> {
+    println!("{STORM} people who sign in again at once");
+    let (server, key) = start(dir, "storm")?;
+    let mut load = Load::start("load", &["storm", &server.address, &key, &STORM.to_string()])?;
+    load.expect("booked")?;
+    load.go_on()?;
+    load.expect("ready")?;
+    load.go_on()?;
+    let storm: Storm = serde_json::from_str(&load.line()?)?;
+    let Storm { people, seconds, refused, refused_most, unconnected, out_of_order, .. } = storm;
+    if people != STORM {
+        bail!("{people} of {STORM} came back");
+    }
+    Ok(vec![
+        Figure::new("all signed in again", seconds, "s").note(format!(
+            "{refused} told to come again, {refused_most} times at most; {unconnected} attempts found no connection"
+        )),
+        Figure::new("told earlier and in a second later", f64::from(out_of_order), "people").aim(0.0),
+        Figure::new("answer to one who stayed, median", storm.neighbour_median_ms, "ms"),
+        Figure::new("answer to one who stayed, p99", storm.neighbour_p99_ms, "ms")
+            .note("the load has the same two cores"),
     ])
 }
 

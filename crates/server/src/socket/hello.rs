@@ -4,7 +4,7 @@ use super::{End, Origin, Peer, Ws, text_of, write};
 use crate::app::App;
 use crate::auth::{Grant, Scope, TokenRole};
 use crate::clock;
-use crate::closing::{Closing, close};
+use crate::closing::{Closing, close, refusal_until};
 use crate::inbound;
 use crate::session::{Outgoing, frame};
 use crate::sign_in::{Newcomer, SignedIn, refused};
@@ -40,8 +40,7 @@ pub(super) async fn hello(app: &App, ws: &mut Ws, origin: Origin) -> Result<(Pee
                 if version != VERSION {
                     return Err(End::Close(Closing::of_hello(ErrorCode::UnsupportedVersion)));
                 }
-                let signed_in = sign_in(app, &token, device, resume).await;
-                return signed_in.map_err(|code| End::Close(Closing::of_hello(code)));
+                return sign_in(app, &token, device, resume).await.map_err(End::Close);
             }
             Ok(ClientFrame::DevPeople {}) if app.config.dev && origin.is_local => {
                 let people = dev_people(app).await.map_err(|code| End::Close(Closing::of_hello(code)))?;
@@ -69,10 +68,15 @@ async fn sign_in(
     token: &Token,
     device: DeviceId,
     resume: Option<Resume>,
-) -> Result<(Peer, mpsc::Receiver<Outgoing>), ErrorCode> {
-    let identity = app.check_token(token).map_err(refused)?;
+) -> Result<(Peer, mpsc::Receiver<Outgoing>), Closing> {
+    let identity = app.check_token(token).map_err(refused).map_err(Closing::of_hello)?;
+    let _inside = app.crowd.admit(std::time::Instant::now()).map_err(|wait| {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        Closing { code: close::RESTART, error: refusal_until(refused(ErrorCode::Unavailable), wait_ms) }
+    })?;
     let newcomer = Newcomer { identity, device, resume, older: false };
-    let SignedIn { who, name, scope, number, queue } = crate::sign_in::sign_in(app, newcomer).await?;
+    let SignedIn { who, name, scope, number, queue } =
+        crate::sign_in::sign_in(app, newcomer).await.map_err(Closing::of_hello)?;
     app.lobby.native_back(&who, number);
     Ok((Peer { who, name, scope, number }, queue))
 }
