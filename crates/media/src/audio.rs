@@ -101,11 +101,27 @@ pub struct Packet {
 #[derive(Clone)]
 pub struct Audio {
     orders: SyncSender<Order>,
-    packets: SyncSender<Packet>,
+    packets: Way,
     epoch: Instant,
 }
 
+/// Where a connection's packets go.
+#[derive(Clone)]
+enum Way {
+    Thread(SyncSender<Packet>),
+    /// A check listens itself, without a sound thread.
+    Tap(mpsc::Sender<Packet>),
+}
+
 impl Audio {
+    /// Hands over packets as they come, and plays nothing. Times count from now.
+    pub fn tap() -> (Self, mpsc::Receiver<Packet>, Instant) {
+        let (tap, packets) = mpsc::channel(PACKETS);
+        let (orders, _) = sync_channel(1);
+        let epoch = Instant::now();
+        (Self { orders, packets: Way::Tap(tap), epoch }, packets, epoch)
+    }
+
     /// Starts the thread; it ends with [`Order::Stop`].
     pub fn start(
         processing: Processing,
@@ -120,7 +136,7 @@ impl Audio {
         let thread = std::thread::Builder::new().name("bellwire-sound".into()).spawn(move || {
             Thread::new(order_inbox, packet_inbox, epoch, send, notes, encoded).run();
         })?;
-        Ok((Self { orders, packets, epoch }, thread))
+        Ok((Self { orders, packets: Way::Thread(packets), epoch }, thread))
     }
 
     pub fn order(&self, order: Order) {
@@ -131,7 +147,12 @@ impl Audio {
     /// Hands over a packet that arrived now.
     pub fn packet(&self, id: ConnectionId, ssrc: u32, sequence: u16, timestamp: u32, payload: bytes::Bytes) {
         let arrival = Arrival { at: self.epoch.elapsed(), ssrc, sequence, timestamp, payload };
-        if let Err(TrySendError::Full(_)) = self.packets.try_send(Packet { id, arrival }) {
+        let packet = Packet { id, arrival };
+        let full = match &self.packets {
+            Way::Thread(to) => matches!(to.try_send(packet), Err(TrySendError::Full(_))),
+            Way::Tap(to) => matches!(to.try_send(packet), Err(mpsc::error::TrySendError::Full(_))),
+        };
+        if full {
             tracing::debug!(?id, "sound thread is behind, packet dropped");
         }
     }

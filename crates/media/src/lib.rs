@@ -13,6 +13,7 @@
 //! [`pipeline`] is public so that its sound can be measured without devices, network or clock.
 
 mod audio;
+pub mod check;
 mod devices;
 mod emodel;
 mod engine;
@@ -25,6 +26,7 @@ mod opus;
 mod peer;
 pub mod pipeline;
 mod processing;
+mod reflector;
 mod stretch;
 mod tones;
 mod voice;
@@ -32,6 +34,7 @@ mod voice;
 pub use devices::devices;
 pub use engine::Engine;
 pub use interface::*;
+pub use reflector::{Reflector, ReflectorEnd};
 
 /// The one format inside the engine: mono, f32 from -1 to 1, at this rate. Devices convert at their edge.
 pub const RATE: u32 = 48_000;
