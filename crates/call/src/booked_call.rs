@@ -1,13 +1,15 @@
 //! One call of one booking, as the server holds it.
 
+mod shown;
+
 use crate::booking::Booking;
 use crate::fault::{Fault, planted};
 use crate::kept_chat::KeptChat;
 use crate::sides::Sides;
 use bellwire_signaling::limits::CANDIDATES_A_GENERATION;
 use bellwire_signaling::{
-    AttemptId, Because, BookingId, CallId, CallRecord, CallView, Command, Connection, DescriptionKind, DeviceId,
-    EndReason, Ending, ErrorCode, Event, Handle, Peer, Phase, Role, Side, UnixMs, UserId,
+    AttemptId, Because, BookingId, CallId, Command, DescriptionKind, DeviceId, EndReason, Ending, ErrorCode, Event,
+    Handle, Role, Side, UnixMs, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -267,65 +269,6 @@ impl BookedCall {
         }
     }
 
-    /// The call as this device of this side may see it.
-    pub fn view(&self, side: Side, device: &DeviceId) -> CallView {
-        let phase = match &self.state {
-            State::Inviting { from } if side == Side::Callee || from == device => {
-                Phase::Inviting { since: self.invited_at }
-            }
-            State::Ringing { from, .. } if side == Side::Callee || from == device => {
-                Phase::Ringing { since: self.invited_at }
-            }
-            State::Connecting { talk, .. } if talk.on.of(side) == device => {
-                Phase::Connecting { connection: self.connection(talk, side) }
-            }
-            State::Connected { talk, at } if talk.on.of(side) == device => Phase::Connected {
-                connection: self.connection(talk, side),
-                connected_at: *at,
-                peer_muted: *talk.muted.of(side.other()),
-            },
-            State::Reconnecting { talk, at, since } if talk.on.of(side) == device => Phase::Reconnecting {
-                connection: self.connection(talk, side),
-                connected_at: *at,
-                since: *since,
-                peer_muted: *talk.muted.of(side.other()),
-            },
-            State::Ended { ending, .. } => Phase::Ended { ending: ending.clone() },
-            State::Inviting { .. }
-            | State::Ringing { .. }
-            | State::Connecting { .. }
-            | State::Connected { .. }
-            | State::Reconnecting { .. } => Phase::Elsewhere {},
-        };
-        CallView {
-            call: self.id.clone(),
-            booking: self.booking.clone(),
-            version: self.version,
-            you: side,
-            peer: self.peer(side.other()),
-            keep_chat: self.chat.keep_of(side),
-            phase,
-        }
-    }
-
-    /// The call as `side` finds it in the history, once it is over.
-    pub fn record_for(&self, side: Side) -> Option<CallRecord> {
-        let State::Ended { ending, at, connected_at } = &self.state else { return None };
-        Some(CallRecord {
-            quality: None,
-            call: self.id.clone(),
-            booking: self.booking.clone(),
-            topic: self.topic.clone(),
-            you: side,
-            peer: self.peer(side.other()),
-            invited_at: self.invited_at,
-            connected_at: *connected_at,
-            ended_at: *at,
-            ending: ending.clone(),
-            chat: self.chat.lines().to_vec(),
-        })
-    }
-
     pub fn id(&self) -> &CallId {
         &self.id
     }
@@ -485,7 +428,10 @@ impl BookedCall {
     }
 
     fn ready(&mut self, side: Side, device: &DeviceId, generation: u32) -> Result<Outcome, ErrorCode> {
-        let talk = self.talk_of(side, device, generation)?;
+        let talk = self.talk(side, device)?;
+        if generation != talk.generation {
+            return Err(ErrorCode::StaleGeneration);
+        }
         if std::mem::replace(talk.ready.of_mut(side), true) || !talk.ready.both() {
             return Ok(Outcome::Unchanged);
         }
@@ -600,14 +546,5 @@ impl BookedCall {
     fn changed(&mut self) -> Outcome {
         self.version = self.version.saturating_add(1);
         Outcome::Changed
-    }
-
-    fn connection(&self, talk: &Talk, side: Side) -> Connection {
-        Connection { generation: talk.generation, offers: side == self.offerer, go: talk.ready.both() }
-    }
-
-    fn peer(&self, side: Side) -> Peer {
-        let party = self.party(side);
-        Peer { handle: party.handle.clone(), name: party.name.clone(), role: party.role }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Outside the tests of this crate [`planted`] is the constant `false`, and every use of it folds away.
 
-/// One fault for each rule of a call in docs/architecture.md, in their order; then those of the queue, of rooms and of meetings.
+/// One fault for each rule of a call in docs/architecture.md, in their order; then those of the queue, of rooms, of ways through the
+/// network and of meetings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     ConnectionBeforeAccept,
@@ -30,6 +31,12 @@ pub(crate) enum Fault {
     RoomRemovedReturns,
     RoomRefusalTells,
     RoomOverTwice,
+    GrantNotAwaited,
+    WishForRelaysIgnored,
+    NetworkChangeIgnored,
+    ImpatientRenewals,
+    RenewalsUnpaced,
+    NeverUpgrades,
     MeetingNeverRenews,
     MeetingKeepsLegs,
     MeetingStaysOut,

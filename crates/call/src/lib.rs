@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod exchange;
 pub mod explain;
 mod fault;
+mod grant;
 mod kept_chat;
 pub mod matching;
 pub mod meeting;
@@ -21,6 +22,7 @@ pub mod rooms;
 mod sides;
 #[cfg(test)]
 mod simulation;
+mod way;
 
 pub use booked_call::{BookedCall, Party};
 pub use booking::*;

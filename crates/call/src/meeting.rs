@@ -26,8 +26,11 @@ mod tests;
 pub use interface::*;
 
 use crate::endpoint::{MediaEvent, Monotonic};
+use crate::grant::Grant;
 use crate::outbox::Outbox;
-use bellwire_signaling::{Command, CommandId, Departure, ErrorCode, Event, Handle, RoomId, RoomView, SearchView};
+use bellwire_signaling::{
+    Command, CommandId, Departure, ErrorCode, Event, Handle, Purpose, RoomId, RoomView, SearchView,
+};
 use stay::{Doing, Signal, Stay};
 use std::collections::VecDeque;
 
@@ -42,6 +45,8 @@ pub struct Meeting {
     /// The server may put this device into a room.
     searching: bool,
     muted: bool,
+    relay_only: bool,
+    grant: Grant,
     legs_made: u32,
     left: VecDeque<RoomId>,
     outputs: VecDeque<Output>,
@@ -64,6 +69,8 @@ impl Meeting {
             search: SearchView::Idle {},
             searching: false,
             muted: false,
+            relay_only: false,
+            grant: Grant::default(),
             legs_made: 0,
             left: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -72,7 +79,7 @@ impl Meeting {
 
     pub fn handle(&mut self, input: Input, now: Monotonic) {
         match input {
-            Input::Wish(wish) => self.handle_wish(wish),
+            Input::Wish(wish) => self.handle_wish(wish, now),
             Input::LinkUp { resumed } => self.handle_link_up(resumed, now),
             Input::LinkDown => {
                 self.linked = false;
@@ -81,14 +88,20 @@ impl Meeting {
             Input::Server(event) => self.handle_event(event, now),
             Input::Reply { id, result } => self.handle_reply(&id, result, now),
             Input::Media { leg, event } => self.handle_media(leg, event, now),
-            Input::NetworkChanged | Input::Timeout => {}
+            Input::NetworkChanged => {
+                if let Place::Inside(stay) = &mut self.place {
+                    stay.network_changed(now);
+                }
+            }
+            Input::Timeout => {}
         }
+        self.tend(now);
         self.flush(now);
     }
 
     // Inputs.
 
-    fn handle_wish(&mut self, wish: Wish) {
+    fn handle_wish(&mut self, wish: Wish, now: Monotonic) {
         match wish {
             Wish::Enter(room) => self.enter(room),
             Wish::Leave => self.leave(),
@@ -112,7 +125,12 @@ impl Meeting {
             Wish::Report(partner, complaint) => {
                 self.outbox.push(Command::Report { partner, complaint });
             }
-            Wish::RelayOnly(_) => {}
+            Wish::RelayOnly(only) => {
+                self.relay_only = only;
+                if let Place::Inside(stay) = &mut self.place {
+                    stay.go_by_relays(only, now);
+                }
+            }
             Wish::Dismiss => {
                 if let Place::Over(_) = self.place {
                     self.place = Place::Outside;
@@ -127,6 +145,7 @@ impl Meeting {
             return;
         }
         self.outbox.new_session();
+        self.grant.begin_session(now);
         match &mut self.place {
             Place::Entering { room, command } => {
                 *command = self.outbox.push(Command::EnterRoom { room: room.clone() });
@@ -333,7 +352,9 @@ impl Meeting {
         if self.muted {
             self.outbox.push(Command::RoomMuted { room: view.room.clone(), muted: true });
         }
-        let (stay, doing) = Stay::begin(view, matched, &mut self.legs_made, now);
+        // Before this device was in, there was no relay for it.
+        self.grant.ask_anew(now);
+        let (stay, doing) = Stay::begin(view, matched, self.relay_only, &mut self.legs_made, now);
         self.place = Place::Inside(stay);
         self.act(doing);
     }
@@ -395,15 +416,17 @@ impl Meeting {
 
     /// The earliest moment at which [`Input::Timeout`] shall be handed in.
     pub fn poll_timeout(&self) -> Option<(Monotonic, Due)> {
-        if !self.linked {
-            return None;
-        }
-        let resends = self.outbox.resends_at().map(|at| (at, Due::Resend));
-        let legs = match &self.place {
-            Place::Inside(stay) => stay.next_due(),
+        let stay = match &self.place {
+            Place::Inside(stay) => Some(stay),
             Place::Outside | Place::Entering { .. } | Place::Over(_) => None,
         };
-        [resends, legs].into_iter().flatten().min()
+        let opens = stay.and_then(Stay::opens_by).map(|at| (at, Due::Servers));
+        let asks = [
+            self.outbox.resends_at().map(|at| (at, Due::Resend)),
+            self.grant.asks_at().map(|at| (at, Due::Grant)),
+            stay.and_then(|stay| stay.renews_at(&self.grant)).map(|at| (at, Due::Renew)),
+        ];
+        opens.into_iter().chain(asks.into_iter().flatten().filter(|_| self.linked)).min()
     }
 
     /// The room that is asked for, until the server has answered.
@@ -461,17 +484,35 @@ impl Meeting {
         self.outputs.push_back(Output::Refused { code, retry_after_ms });
     }
 
-    /// What is due by now is done, and what waits for the link is sent.
-    fn flush(&mut self, now: Monotonic) {
-        if !self.linked {
-            return;
+    /// Opens what can be opened, and asks for what is due.
+    fn tend(&mut self, now: Monotonic) {
+        let room = match &self.place {
+            Place::Entering { room, .. } => Some(room),
+            Place::Inside(stay) => Some(stay.room()),
+            Place::Outside | Place::Over(_) => None,
+        };
+        self.grant.follow(room.cloned().map(|room| Purpose::Room { room }), now);
+        if self.linked
+            && let Some(purpose) = self.grant.wanted(now)
+        {
+            let id = self.outbox.push(Command::IceServers { purpose });
+            self.grant.ask(id);
         }
         if let Place::Inside(stay) = &mut self.place {
-            let doing = stay.due(now);
+            let mut doing = stay.opening(&self.grant, now);
+            if self.linked {
+                doing.extend(stay.due(&self.grant, now));
+            }
             self.act(doing);
         }
-        while let Some(frame) = self.outbox.next(now) {
-            self.outputs.push_back(Output::Send(frame));
+    }
+
+    /// What waits for the link is sent.
+    fn flush(&mut self, now: Monotonic) {
+        if self.linked {
+            while let Some(frame) = self.outbox.next(now) {
+                self.outputs.push_back(Output::Send(frame));
+            }
         }
     }
 }

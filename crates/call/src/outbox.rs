@@ -81,7 +81,7 @@ impl Outbox {
     pub(crate) fn push(&mut self, command: Command) -> CommandId {
         let id = CommandId::from_bits(self.bits());
         // Only the newest of these counts.
-        if matches!(command, Command::Muted { .. } | Command::RoomMuted { .. }) {
+        if matches!(command, Command::Muted { .. } | Command::RoomMuted { .. } | Command::Health { .. }) {
             let kind = std::mem::discriminant(&command);
             self.waiting.retain(|w| w.stage == Stage::Sent || std::mem::discriminant(&w.command) != kind);
         }

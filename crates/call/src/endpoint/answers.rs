@@ -1,6 +1,6 @@
 //! What the server answers to a device's commands.
 
-use super::{Call, Endpoint, Monotonic, Notice, Stage, State};
+use super::{Call, Endpoint, MediaCommand, Monotonic, Notice, Stage, State};
 use crate::outbox;
 use bellwire_signaling::{CallId, Command, CommandId, EndReason, ErrorCode, Reply, WireError};
 
@@ -12,7 +12,12 @@ impl Endpoint {
             Ok(Reply::Call { call }) => self.invite_answered(id, call, now),
             Ok(Reply::Bookings { bookings }) => self.bookings = bookings,
             Ok(Reply::History { calls }) => self.notice(Notice::History(calls)),
-            Ok(Reply::IceServers { .. } | Reply::Check { .. }) => {}
+            Ok(Reply::IceServers { servers, lifetime_ms }) => {
+                if self.grant.answered(id, &servers, lifetime_ms, now) {
+                    self.media(MediaCommand::IceServers(servers));
+                }
+            }
+            Ok(Reply::Check { .. }) => {}
             Err(error) => self.refused(id, command, &error, now),
         }
     }
@@ -71,10 +76,16 @@ impl Endpoint {
             | Command::Describe { call, .. }
             | Command::Candidates { call, .. }
             | Command::Hearing { call, .. }
-            | Command::Renew { call, .. }
             | Command::Muted { call, .. }
             | Command::KeepChat { call, .. }
             | Command::ChatLines { call, .. } => self.lost_from_server(&call, error.code, now),
+            Command::Renew { call, generation } => {
+                if again && let Some(talking) = self.talking(&call) {
+                    talking.renewal_refused(generation, now.plus(error.retry_after_ms.unwrap_or(1_000)));
+                }
+                self.lost_from_server(&call, error.code, now);
+            }
+            Command::IceServers { .. } => self.grant.refused(id, error.retry_after_ms, now),
             Command::EnterRoom { .. }
             | Command::LeaveRoom { .. }
             | Command::RoomMuted { .. }
@@ -91,7 +102,6 @@ impl Endpoint {
             | Command::Health { .. }
             | Command::Quality { .. }
             | Command::Readiness { .. }
-            | Command::IceServers { .. }
             | Command::StartCheck {}
             | Command::CheckOffer { .. }
             | Command::EndCheck { .. }

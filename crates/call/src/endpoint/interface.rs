@@ -74,14 +74,33 @@ pub enum Route {
 /// counts its generations from one again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MediaEvent {
-    Opened { generation: u32 },
-    Description { generation: u32, kind: DescriptionKind, sdp: Sdp },
-    Candidates { generation: u32, candidates: Vec<Candidate>, done: bool },
-    Flowing { generation: u32 },
-    Stalled { generation: u32 },
-    Failed { generation: u32 },
+    Opened {
+        generation: u32,
+    },
+    Description {
+        generation: u32,
+        kind: DescriptionKind,
+        sdp: Sdp,
+    },
+    Candidates {
+        generation: u32,
+        candidates: Vec<Candidate>,
+        done: bool,
+    },
+    Flowing {
+        generation: u32,
+    },
+    Stalled {
+        generation: u32,
+    },
+    Failed {
+        generation: u32,
+    },
     /// Whether this connection goes by a relay, of either side: when that is known, and when it becomes otherwise.
-    Path { generation: u32, relayed: bool },
+    Path {
+        generation: u32,
+        relayed: bool,
+    },
 }
 
 /// What the sound engine shall do.

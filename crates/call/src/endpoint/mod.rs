@@ -8,19 +8,20 @@
 mod answers;
 mod interface;
 mod talking;
+mod wishes;
 
 pub use interface::*;
 
 use bellwire_signaling::{
-    AttemptId, Because, BookingId, BookingView, CallId, CallView, Command, CommandId, EndReason, Ending, ErrorCode,
-    Event, KeepChat, Phase, Side,
+    BookingView, CallId, CallView, Command, CommandId, EndReason, Ending, Event, Health, KeepChat, Phase, Purpose, Side,
 };
 use std::collections::{BTreeMap, VecDeque};
 use talking::{Doing, Talking};
 
 use crate::booked_call::{CONNECT_MS, RECONNECT_MS, RING_MS};
-use crate::fault::{Fault, planted};
+use crate::grant::Grant;
 use crate::outbox::Outbox;
+use crate::way::Relays;
 
 /// Without a link, this device gives a call up this much later than the server would.
 const MARGIN_MS: u64 = 5_000;
@@ -41,6 +42,10 @@ pub struct Endpoint {
     taken_back: Vec<CommandId>,
     bookings: Vec<BookingView>,
     muted: bool,
+    relay_only: bool,
+    grant: Grant,
+    /// What this device last found of itself.
+    health: Option<Health>,
     outputs: VecDeque<Output>,
 }
 
@@ -77,6 +82,9 @@ impl Endpoint {
             taken_back: Vec::new(),
             bookings: Vec::new(),
             muted: false,
+            relay_only: false,
+            grant: Grant::default(),
+            health: None,
             outputs: VecDeque::new(),
         }
     }
@@ -84,7 +92,7 @@ impl Endpoint {
     pub fn handle(&mut self, input: Input, now: Monotonic) {
         match input {
             Input::Command(command) => self.handle_command(command, now),
-            Input::LinkUp { resumed } => self.handle_link_up(resumed),
+            Input::LinkUp { resumed } => self.handle_link_up(resumed, now),
             Input::LinkDown => {
                 self.linked = false;
                 self.outbox.link_lost();
@@ -92,54 +100,27 @@ impl Endpoint {
             Input::Server(event) => self.handle_event(event, now),
             Input::Reply { id, result } => self.handle_reply(&id, result, now),
             Input::Media(event) => self.handle_media(event, now),
-            Input::NetworkChanged => {}
+            Input::NetworkChanged => {
+                if let Some(Call { stage: Stage::Talking(talking), .. }) = &mut self.call {
+                    talking.network_changed(now);
+                }
+            }
             Input::Timeout => self.handle_timeout(now),
         }
+        self.tend(now);
         self.flush(now);
     }
 
     // Inputs.
 
-    fn handle_command(&mut self, command: UserCommand, now: Monotonic) {
-        match command {
-            UserCommand::Call(booking) => self.invite(booking, now),
-            UserCommand::Accept => self.accept(),
-            UserCommand::Decline(because) => self.decline(because, now),
-            UserCommand::HangUp => self.hang_up(now),
-            UserCommand::Mute(muted) => self.mute(muted),
-            UserCommand::KeepChat(keep) => {
-                if let Some(call) = self.open_call() {
-                    self.outbox.push(Command::KeepChat { call, keep });
-                }
-            }
-            UserCommand::ChatLines(lines) => {
-                if let Some(call) = self.open_call() {
-                    self.outbox.push(Command::ChatLines { call, lines });
-                }
-            }
-            UserCommand::Dismiss => {
-                if self.call.as_ref().is_some_and(Call::is_over) {
-                    self.call = None;
-                    self.take_waiting(now);
-                }
-            }
-            UserCommand::RelayOnly(_) | UserCommand::Health(_) => {}
-            UserCommand::RefreshBookings => {
-                self.outbox.push(Command::Bookings {});
-            }
-            UserCommand::History { before } => {
-                self.outbox.push(Command::History { before, limit: bellwire_signaling::limits::HISTORY_PAGE });
-            }
-        }
-    }
-
-    fn handle_link_up(&mut self, resumed: bool) {
+    fn handle_link_up(&mut self, resumed: bool, now: Monotonic) {
         self.linked = true;
         if resumed {
             return;
         }
         // The server may be another than before: what hung on a generation is said anew once its view came.
         self.outbox.new_session();
+        self.grant.begin_session(now);
         self.others.clear();
         if let Some(call) = &mut self.call {
             call.version = 0;
@@ -164,6 +145,13 @@ impl Endpoint {
                     self.act(doing);
                 }
             }
+            Event::Health { call, health } => {
+                if self.talking(&call).is_some()
+                    && let Some(call) = &mut self.call
+                {
+                    call.now.peer_health = Some(health);
+                }
+            }
             Event::Bookings { bookings } => self.bookings = bookings,
             Event::Presence { booking, presence } => {
                 for view in self.bookings.iter_mut().filter(|view| view.booking == booking) {
@@ -177,7 +165,6 @@ impl Endpoint {
             | Event::CandidatesFrom { .. }
             | Event::Search { .. }
             | Event::Readiness { .. }
-            | Event::Health { .. }
             | Event::CheckAnswer { .. }
             | Event::CheckOffered { .. }
             | Event::CheckOver { .. } => {}
@@ -209,8 +196,7 @@ impl Endpoint {
         let Some(Call { now: shown, stage: Stage::Talking(talking), .. }) = &mut self.call else { return };
         let Some(id) = shown.call.clone() else { return };
         let doing = talking.media(&id, event, now);
-        shown.state = talking.state();
-        shown.connected_at = talking.connected_at;
+        shown.follow(talking);
         self.act(doing);
     }
 
@@ -221,88 +207,39 @@ impl Endpoint {
         if !linked && call.gives_up_at().is_some_and(|at| at <= now) {
             let reason = call.reason_to_give_up();
             self.end_here(reason, None, now);
-            return;
-        }
-        if let (Stage::Talking(talking), Some(id)) = (&mut call.stage, call.now.call.clone()) {
-            let doing = talking.due(&id, now);
-            self.act(doing);
         }
     }
 
-    // Commands of the person.
+    // What time and circumstances ask for.
 
-    fn invite(&mut self, booking: BookingId, now: Monotonic) {
-        if self.call.as_ref().is_some_and(|call| !call.is_over()) {
-            return self.notice(Notice::Refused { code: ErrorCode::InAnotherCall, retry_after_ms: None });
+    /// Opens what can be opened, and says what is due.
+    fn tend(&mut self, now: Monotonic) {
+        let live = self.call.as_ref().filter(|call| !call.is_over()).and_then(|call| call.now.call.clone());
+        self.grant.follow(live.map(|call| Purpose::Call { call }), now);
+        if self.linked
+            && let Some(purpose) = self.grant.wanted(now)
+        {
+            let id = self.outbox.push(Command::IceServers { purpose });
+            self.grant.ask(id);
         }
-        let attempt: AttemptId = self.outbox.attempt();
-        let id = self.outbox.push(Command::Invite { booking: booking.clone(), attempt });
-        let peer = self.bookings.iter().find(|view| view.booking == booking).map(|view| view.peer.clone());
-        self.call = Some(Call {
-            now: CallNow {
-                call: None,
-                booking,
-                you: Side::Caller,
-                peer,
-                state: State::Inviting,
-                muted: self.muted,
-                peer_muted: false,
-                keep_chat: KeepChat::default(),
-                connected_at: None,
-                peer_health: None,
-                relayed: None,
-                trying: 0,
-            },
-            version: 0,
-            invite: Some(id),
-            stage: Stage::Before { until: now.plus(RING_MS + MARGIN_MS), accepted: false },
-        });
-        self.media(MediaCommand::Warm);
-        if planted(Fault::ConnectionBeforeAccept) {
-            self.media(MediaCommand::Open { generation: 1, route: Route::Any });
+        let (relays, known, health) = (self.relays(), self.grant.is_known(), self.health);
+        let can_ask = self.can_ask();
+        let Some(Call { now: shown, stage: Stage::Talking(talking), .. }) = &mut self.call else { return };
+        let Some(id) = shown.call.clone() else { return };
+        let mut doing = talking.opening(relays, known, now);
+        if can_ask {
+            doing.extend(talking.due(&id, relays, health, now));
         }
+        self.act(doing);
     }
 
-    fn accept(&mut self) {
-        let Some(call) = &mut self.call else { return };
-        let rings = call.now.you == Side::Callee && matches!(call.stage, Stage::Before { accepted: false, .. });
-        let (true, Some(id)) = (rings, call.now.call.clone()) else { return };
-        if let Stage::Before { accepted, .. } = &mut call.stage {
-            *accepted = true;
-        }
-        call.now.state = State::Connecting;
-        self.outbox.push(Command::Accept { call: id });
+    /// Whether the server can be asked for something of the call, as it has it.
+    fn can_ask(&self) -> bool {
+        self.linked && self.call.as_ref().is_some_and(|call| call.version > 0)
     }
 
-    fn decline(&mut self, because: Because, now: Monotonic) {
-        let Some(call) = &mut self.call else { return };
-        let rings = call.now.you == Side::Callee && matches!(call.stage, Stage::Before { accepted: false, .. });
-        let (true, Some(id)) = (rings, call.now.call.clone()) else { return };
-        self.outbox.push(Command::Decline { call: id, because });
-        let ending =
-            Ending { reason: EndReason::Declined, by: Some(Side::Callee), because: Some(because), duration_ms: 0 };
-        self.show_end(ending, false, now);
-    }
-
-    fn hang_up(&mut self, now: Monotonic) {
-        let Some(call) = &self.call else { return };
-        match (&call.stage, call.now.you) {
-            (Stage::Over { .. }, _) => {}
-            (Stage::Before { accepted: false, .. }, Side::Callee) => self.decline(Because::NotNow, now),
-            (Stage::Before { .. }, Side::Caller) => self.end_here(EndReason::Cancelled, Some(Side::Caller), now),
-            (Stage::Before { .. }, Side::Callee) => self.end_here(EndReason::HungUp, Some(Side::Callee), now),
-            (Stage::Talking(_), you) => self.end_here(EndReason::HungUp, Some(you), now),
-        }
-    }
-
-    fn mute(&mut self, muted: bool) {
-        self.muted = muted;
-        self.media(MediaCommand::Mute(muted));
-        let Some(call) = &mut self.call else { return };
-        call.now.muted = muted;
-        if let (Stage::Talking(_), Some(id)) = (&call.stage, call.now.call.clone()) {
-            self.outbox.push(Command::Muted { call: id, muted });
-        }
+    fn relays(&self) -> Relays {
+        Relays { only: self.relay_only, granted: self.grant.has_relay() }
     }
 
     // Following the server.
@@ -350,7 +287,7 @@ impl Endpoint {
         peer_muted: bool,
         now: Monotonic,
     ) {
-        let muted = self.muted;
+        let (muted, relays) = (self.muted, self.relays());
         let Some(call) = &mut self.call else { return };
         let Some(id) = call.now.call.clone() else { return };
         let begins = !matches!(call.stage, Stage::Talking(_));
@@ -360,9 +297,8 @@ impl Endpoint {
             call.stage = Stage::Talking(Talking::new(now, left, muted));
         }
         let Stage::Talking(talking) = &mut call.stage else { return };
-        let doing = talking.follow(&id, connection, heard, muted, now);
-        call.now.state = talking.state();
-        call.now.connected_at = talking.connected_at;
+        let doing = talking.follow(&id, connection, heard, muted, relays, now);
+        call.now.follow(talking);
         call.now.peer_muted = peer_muted;
         self.act(doing);
     }
@@ -469,15 +405,23 @@ impl Endpoint {
     /// The earliest moment at which [`Input::Timeout`] shall be handed in.
     pub fn poll_timeout(&self) -> Option<(Monotonic, Due)> {
         let gives_up = self.call.as_ref().filter(|_| !self.linked).and_then(Call::gives_up_at);
-        let renews = self.call.as_ref().and_then(|call| match &call.stage {
-            Stage::Talking(talking) => talking.renews_at(),
+        let talking = self.call.as_ref().and_then(|call| match &call.stage {
+            Stage::Talking(talking) => Some(talking),
             Stage::Before { .. } | Stage::Over { .. } => None,
         });
+        let asks = talking.filter(|_| self.can_ask());
+        let renews = asks.and_then(|talking| talking.renews_at(self.relays()));
+        let health = asks.and_then(|talking| talking.health_due(self.health));
+        let opens = talking.and_then(Talking::opens_by);
+        let grant = self.grant.asks_at().filter(|_| self.linked);
         let next_ring = self.call.as_ref().and_then(Call::free_at).filter(|_| self.waiting().is_some());
         let resends = self.outbox.resends_at().filter(|_| self.linked);
         [
             gives_up.map(|at| (at, Due::GiveUp)),
             renews.map(|at| (at, Due::Renew)),
+            opens.map(|at| (at, Due::Servers)),
+            grant.map(|at| (at, Due::Grant)),
+            health.map(|at| (at, Due::Health)),
             resends.map(|at| (at, Due::Resend)),
             next_ring.map(|at| (at, Due::NextRing)),
         ]
@@ -535,6 +479,15 @@ impl Endpoint {
                 self.outputs.push_back(Output::Send(frame));
             }
         }
+    }
+}
+
+impl CallNow {
+    fn follow(&mut self, talking: &Talking) {
+        self.state = talking.state();
+        self.connected_at = talking.connected_at;
+        self.relayed = talking.relayed();
+        self.trying = talking.trying;
     }
 }
 

@@ -1,32 +1,34 @@
 //! The part of an endpoint that begins when a call is accepted: connections, who hears, and asking for the next one.
 
-use super::{MediaCommand, MediaEvent, Monotonic, Route, State, term};
+use super::{MediaCommand, MediaEvent, Monotonic, State, term};
 use crate::fault::{Fault, planted};
-use bellwire_signaling::{CallId, Candidate, Command, Connection, DescriptionKind, Sdp};
+use crate::grant::{PRIVATE_WAIT_MS, WAIT_MS};
+use crate::way::{Relays, Times, Way};
+use bellwire_signaling::{CallId, Candidate, Command, Connection, DescriptionKind, Health, Sdp};
 
-/// Between two requests for the next connection.
-const RENEW_EVERY_MS: u64 = 1_000;
+const TIMES: Times = Times { pace_ms: &[1_000, 1_000, 2_000, 4_000], setup_ms: 5_000, unanswered_ms: 10_000 };
+/// Between two words of this device's health. The newest counts.
+const HEALTH_EVERY_MS: u64 = 1_000;
 
 pub(super) struct Talking {
-    /// The newest connection that the server named; 0 before the first.
-    generation: u32,
+    way: Way,
+    /// The newest connection is still to be opened: when the relays are known, or at the latest then.
+    open_by: Option<Monotonic>,
     offers: bool,
     offered: bool,
     /// The far side's description of this generation was handed to the media.
     described: bool,
     /// Candidates that came before it, in order.
     early: Vec<Candidate>,
-    /// The newest generation on which speech flows to us: we hear.
-    flowing: Option<u32>,
     /// When we ceased to hear, or began not to.
     silent_since: Monotonic,
     /// As the server has it: nothing before both heard each other, then whether both do.
     heard: Option<bool>,
     pub(super) connected_at: Option<Monotonic>,
     reconnecting_since: Option<Monotonic>,
-    /// The next connection is wanted, from this moment.
-    renew_at: Option<Monotonic>,
-    renewed_at: Option<Monotonic>,
+    /// Connections begun since sound was lost.
+    pub(super) trying: u32,
+    health_said: Option<(Health, Monotonic)>,
     /// The session is a new one: the server may not know what we said in the old.
     pub(super) say_again: bool,
     /// This process has no connection of a call that has one.
@@ -43,18 +45,18 @@ pub(super) enum Doing {
 impl Talking {
     pub(super) fn new(now: Monotonic, left: bool, muted: bool) -> Self {
         Self {
-            generation: 0,
+            way: Way::new(TIMES, now),
+            open_by: None,
             offers: false,
             offered: false,
             described: false,
             early: Vec::new(),
-            flowing: None,
             silent_since: now,
             heard: None,
             connected_at: None,
             reconnecting_since: None,
-            renew_at: None,
-            renewed_at: None,
+            trying: 0,
+            health_said: None,
             say_again: false,
             left,
             muted_said: !muted,
@@ -68,27 +70,29 @@ impl Talking {
         connection: Connection,
         heard: Option<bool>,
         muted: bool,
+        relays: Relays,
         now: Monotonic,
     ) -> Vec<Doing> {
         let mut doing = Vec::new();
         self.heard = heard;
         let left = std::mem::take(&mut self.left);
+        if self.say_again {
+            self.way.begin_session(now);
+            self.health_said = None;
+        }
         if left {
             // Nothing of this generation is here. The next one is for both to make.
-            self.generation = connection.generation;
+            self.way.take_over(connection.generation, now);
             self.offered = true;
             doing.push(Doing::Say(self.hearing(call)));
-            self.want_renewal(now);
-        } else if connection.generation > self.generation {
-            self.generation = connection.generation;
+        } else if connection.generation > self.way.generation() {
+            self.trying += u32::from(!self.is_connected() && self.way.generation() > 0);
+            self.way.advance(connection.generation, !self.is_connected(), now);
             self.offers = connection.offers;
             self.offered = false;
             self.described = false;
             self.early.clear();
-            self.renew_at = None;
-            doing.push(Doing::Media(MediaCommand::Open { generation: self.generation, route: Route::Any }));
-        } else if self.say_again && !self.hears() {
-            self.want_renewal(now);
+            self.open_by = Some(now.plus(if relays.only { PRIVATE_WAIT_MS } else { WAIT_MS }));
         }
         if std::mem::take(&mut self.say_again) {
             doing.push(Doing::Say(self.hearing(call)));
@@ -97,24 +101,26 @@ impl Talking {
         if !std::mem::replace(&mut self.muted_said, true) {
             doing.push(Doing::Say(Command::Muted { call: call.clone(), muted }));
         }
-        if connection.go && connection.generation == self.generation && self.offers && !self.offered {
+        if connection.go && connection.generation == self.way.generation() && self.offers && !self.offered {
             self.offered = true;
-            doing.push(Doing::Media(MediaCommand::Offer { generation: self.generation }));
+            doing.push(Doing::Media(MediaCommand::Offer { generation: self.way.generation() }));
+        }
+        if connection.go {
+            self.way.begins(now);
         }
         self.settle(now);
-        doing.extend(self.due(call, now));
         doing
     }
 
     pub(super) fn remote_description(&mut self, generation: u32, kind: DescriptionKind, sdp: Sdp) -> Vec<Doing> {
-        let current = generation == self.generation || planted(Fault::GenerationsMixed);
+        let current = generation == self.way.generation() || planted(Fault::GenerationsMixed);
         // Who offers is fixed: an offer to the offerer is a glare that the other side yields.
         let in_turn = (kind == DescriptionKind::Answer) == self.offers;
         if !current || !in_turn || self.described {
             return Vec::new();
         }
         self.described = true;
-        let generation = self.generation;
+        let generation = self.way.generation();
         let mut doing = vec![Doing::Media(MediaCommand::SetRemote { generation, kind, sdp })];
         let candidates = std::mem::take(&mut self.early);
         if !candidates.is_empty() {
@@ -124,54 +130,35 @@ impl Talking {
     }
 
     pub(super) fn remote_candidates(&mut self, generation: u32, candidates: Vec<Candidate>) -> Vec<Doing> {
-        if (generation != self.generation && !planted(Fault::GenerationsMixed)) || candidates.is_empty() {
+        if (generation != self.way.generation() && !planted(Fault::GenerationsMixed)) || candidates.is_empty() {
             return Vec::new();
         }
         if !self.described {
             self.early.extend(candidates);
             return Vec::new();
         }
-        vec![Doing::Media(MediaCommand::AddCandidates { generation: self.generation, candidates })]
+        vec![Doing::Media(MediaCommand::AddCandidates { generation: self.way.generation(), candidates })]
     }
 
     pub(super) fn media(&mut self, call: &CallId, event: MediaEvent, now: Monotonic) -> Vec<Doing> {
         let call = call.clone();
+        let newest = self.way.generation();
         let mut doing = Vec::new();
         let heard_before = self.hears();
         match event {
-            MediaEvent::Opened { generation } if generation == self.generation => {
+            MediaEvent::Opened { generation } if generation == newest => {
                 doing.push(Doing::Say(Command::Ready { call: call.clone(), generation }));
             }
-            MediaEvent::Description { generation, kind, sdp } if generation == self.generation => {
+            MediaEvent::Description { generation, kind, sdp } if generation == newest => {
                 doing.push(Doing::Say(Command::Describe { call: call.clone(), generation, kind, sdp }));
             }
-            MediaEvent::Candidates { generation, candidates, done } if generation == self.generation => {
+            MediaEvent::Candidates { generation, candidates, done } if generation == newest => {
                 doing.push(Doing::Say(Command::Candidates { call: call.clone(), generation, candidates, done }));
             }
-            MediaEvent::Flowing { generation } if generation <= self.generation => {
-                // Once one flows the engine lets go of the older ones, even if they flow again for a moment.
-                self.flowing = self.flowing.max(Some(generation));
-                if generation == self.generation {
-                    self.renew_at = None;
-                }
-            }
-            MediaEvent::Stalled { generation } => {
-                self.flowing = self.flowing.filter(|flows| *flows != generation);
-                if generation == self.generation {
-                    self.want_renewal(now);
-                }
-            }
-            MediaEvent::Failed { generation } => {
-                self.flowing = self.flowing.filter(|flows| *flows != generation);
-                if generation == self.generation {
-                    self.want_renewal(now);
-                }
-            }
-            MediaEvent::Opened { .. }
-            | MediaEvent::Description { .. }
-            | MediaEvent::Candidates { .. }
-            | MediaEvent::Path { .. }
-            | MediaEvent::Flowing { .. } => {}
+            MediaEvent::Flowing { generation } => self.way.flows(generation, now),
+            MediaEvent::Stalled { generation } | MediaEvent::Failed { generation } => self.way.ceases(generation, now),
+            MediaEvent::Path { generation, relayed } => self.way.goes_by(generation, relayed, now),
+            MediaEvent::Opened { .. } | MediaEvent::Description { .. } | MediaEvent::Candidates { .. } => {}
         }
         if heard_before != self.hears() {
             if heard_before {
@@ -180,22 +167,71 @@ impl Talking {
             doing.push(Doing::Say(self.hearing(&call)));
         }
         self.settle(now);
-        doing.extend(self.due(&call, now));
         doing
     }
 
-    /// Asks for the next connection if the time has come.
-    pub(super) fn due(&mut self, call: &CallId, now: Monotonic) -> Vec<Doing> {
-        if self.renew_at.is_none_or(|at| at > now) {
+    /// Opens the connection that the server named. `known`: the server has said which relays there are.
+    pub(super) fn opening(&mut self, relays: Relays, known: bool, now: Monotonic) -> Vec<Doing> {
+        let known = known || planted(Fault::GrantNotAwaited);
+        if self.open_by.is_none_or(|at| now < at && !known) {
             return Vec::new();
         }
-        self.renew_at = None;
-        self.renewed_at = Some(now);
-        vec![Doing::Say(Command::Renew { call: call.clone(), generation: self.generation })]
+        self.open_by = None;
+        let (generation, route) = (self.way.generation(), self.way.route(relays));
+        vec![Doing::Media(MediaCommand::Open { generation, route })]
     }
 
-    pub(super) fn renews_at(&self) -> Option<Monotonic> {
-        self.renew_at
+    pub(super) fn opens_by(&self) -> Option<Monotonic> {
+        self.open_by
+    }
+
+    /// While the server can be asked: the next connection if its time has come, and how this device is.
+    pub(super) fn due(&mut self, call: &CallId, relays: Relays, health: Option<Health>, now: Monotonic) -> Vec<Doing> {
+        let mut doing = Vec::new();
+        if self.way.is_due(relays, true, now) {
+            doing.push(Doing::Say(Command::Renew { call: call.clone(), generation: self.way.generation() }));
+        }
+        if let Some(health) = health
+            && self.health_due(Some(health)).is_some_and(|at| at <= now)
+        {
+            self.health_said = Some((health, now));
+            doing.push(Doing::Say(Command::Health { call: call.clone(), health }));
+        }
+        doing
+    }
+
+    pub(super) fn renews_at(&self, relays: Relays) -> Option<Monotonic> {
+        self.way.next_due(relays, true)
+    }
+
+    /// When to say it: never what was said last.
+    pub(super) fn health_due(&self, health: Option<Health>) -> Option<Monotonic> {
+        let health = health?;
+        match self.health_said {
+            Some((said, _)) if said == health => None,
+            Some((_, at)) => Some(at.plus(HEALTH_EVERY_MS)),
+            None => Some(Monotonic::default()),
+        }
+    }
+
+    pub(super) fn network_changed(&mut self, now: Monotonic) {
+        self.way.network_changed(now);
+    }
+
+    /// From now on by relays alone: what goes directly is replaced.
+    pub(super) fn go_by_relays(&mut self, now: Monotonic) {
+        if self.way.relayed() != Some(true) {
+            self.way.want(now);
+        }
+    }
+
+    /// The server could not take the request for the next connection.
+    pub(super) fn renewal_refused(&mut self, generation: u32, again_at: Monotonic) {
+        self.way.refused(generation, again_at);
+    }
+
+    pub(super) fn relayed(&self) -> Option<bool> {
+        self.way.relayed()
     }
 
     /// Since when this device hears nothing, and for how long that may last.
@@ -212,25 +248,25 @@ impl Talking {
     }
 
     fn hears(&self) -> bool {
-        self.flowing.is_some()
+        self.way.hears()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.heard == Some(true) && self.hears()
     }
 
     fn hearing(&self, call: &CallId) -> Command {
-        let generation = self.flowing.unwrap_or(self.generation);
+        let generation = self.way.flowing().unwrap_or(self.way.generation());
         Command::Hearing { call: call.clone(), generation, hearing: self.hears() }
-    }
-
-    fn want_renewal(&mut self, now: Monotonic) {
-        let earliest = self.renewed_at.map_or(now, |at| at.plus(RENEW_EVERY_MS));
-        self.renew_at = Some(self.renew_at.unwrap_or(earliest.max(now)));
     }
 
     /// Connected is what both sides have proved: the server says that both hear, and we do.
     fn settle(&mut self, now: Monotonic) {
-        let connected = self.heard == Some(true) && (self.hears() || planted(Fault::ConnectedOneWay));
+        let connected = self.is_connected() || (self.heard == Some(true) && planted(Fault::ConnectedOneWay));
         if connected {
             self.connected_at.get_or_insert(now);
             self.reconnecting_since = None;
+            self.trying = 0;
         } else if self.connected_at.is_some() {
             self.reconnecting_since.get_or_insert(now);
         } else if self.heard.is_some() {

@@ -1,6 +1,6 @@
 //! What the server answers to what a meeting asked for.
 
-use super::{Meeting, Place};
+use super::{Meeting, Place, SoundCommand};
 use crate::endpoint::Monotonic;
 use bellwire_signaling::{Command, CommandId, Departure, ErrorCode, Reply, RoomId, WireError};
 
@@ -13,9 +13,13 @@ impl Meeting {
                 | Reply::Call { .. }
                 | Reply::Bookings { .. }
                 | Reply::History { .. }
-                | Reply::IceServers { .. }
                 | Reply::Check { .. },
             ) => {}
+            Ok(Reply::IceServers { servers, lifetime_ms }) => {
+                if self.grant.answered(id, &servers, lifetime_ms, now) {
+                    self.sound(SoundCommand::IceServers(servers));
+                }
+            }
             Err(error) => self.refused(id, command, &error, now),
         }
     }
@@ -43,7 +47,7 @@ impl Meeting {
                     && stay.room() == room
                     && busy
                 {
-                    stay.renew_later(member, *generation, again);
+                    stay.renewal_refused(member, *generation, again);
                 }
                 self.doubt(&room.clone(), error.code, now);
             }
@@ -51,6 +55,7 @@ impl Meeting {
                 // A connection that thereby fails is renewed.
                 self.doubt(&room.clone(), error.code, now);
             }
+            Command::IceServers { .. } => self.grant.refused(id, error.retry_after_ms, now),
             Command::LockRoom { .. }
             | Command::RemoveMember { .. }
             | Command::Block { .. }
@@ -94,7 +99,6 @@ impl Meeting {
             | Command::Health { .. }
             | Command::Quality { .. }
             | Command::Readiness { .. }
-            | Command::IceServers { .. }
             | Command::StartCheck {}
             | Command::CheckOffer { .. }
             | Command::EndCheck { .. }

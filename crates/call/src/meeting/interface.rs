@@ -2,8 +2,8 @@
 
 use crate::endpoint::{MediaEvent, Monotonic, Route};
 use bellwire_signaling::{
-    Candidate, ClientFrame, CommandId, Complaint, Departure, DescriptionKind, ErrorCode, Event, Handle, IceServer, Reply, RoomId,
-    Sdp, WireError,
+    Candidate, ClientFrame, CommandId, Complaint, Departure, DescriptionKind, ErrorCode, Event, Handle, IceServer,
+    Reply, RoomId, Sdp, WireError,
 };
 
 #[derive(Clone, Debug)]

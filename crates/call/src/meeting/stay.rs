@@ -1,10 +1,12 @@
 //! The time that a device is in a room: the members, and a leg for each.
 
-use super::interface::{Due, MemberShown, RoomShown, SoundCommand};
+use super::interface::{MemberShown, RoomShown, SoundCommand};
 use super::leg::Leg;
-use crate::endpoint::{MediaEvent, Monotonic, Route};
+use crate::endpoint::{MediaEvent, Monotonic};
 use crate::fault::{Fault, planted};
+use crate::grant::{Grant, PRIVATE_WAIT_MS, WAIT_MS};
 use crate::outbox::Outbox;
+use crate::way::Relays;
 use bellwire_signaling::{Candidate, Command, CommandId, DescriptionKind, Handle, RoomId, RoomView, Sdp, limits};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,6 +22,7 @@ pub(super) struct Stay {
     version: u32,
     since: Monotonic,
     pub(super) matched: bool,
+    relay_only: bool,
     legs: BTreeMap<Handle, Leg>,
     early: VecDeque<(Handle, u32, Signal)>,
     /// Asked to be let in again.
@@ -42,12 +45,20 @@ pub(super) enum Doing {
 }
 
 impl Stay {
-    pub(super) fn begin(view: RoomView, matched: bool, legs_made: &mut u32, now: Monotonic) -> (Self, Vec<Doing>) {
+    /// `relay_only`: by the person's wish.
+    pub(super) fn begin(
+        view: RoomView,
+        matched: bool,
+        relay_only: bool,
+        legs_made: &mut u32,
+        now: Monotonic,
+    ) -> (Self, Vec<Doing>) {
         let mut stay = Self {
             view: view.clone(),
             version: 0,
             since: now,
             matched,
+            relay_only,
             legs: BTreeMap::new(),
             early: VecDeque::new(),
             entering: None,
@@ -77,48 +88,81 @@ impl Stay {
         let members = &self.view.members;
         self.legs.retain(|handle, leg| {
             let member = members.iter().find(|member| member.member == *handle);
-            let stays = !anew && member.is_some_and(|member| member.generation >= leg.generation);
+            let stays = !anew && member.is_some_and(|member| member.generation >= leg.generation());
             if !stays && !planted(Fault::MeetingKeepsLegs) {
                 doing.push(Doing::Sound(SoundCommand::Drop { leg: leg.number }));
             }
             stays
         });
+        let wait = if self.relay_only || self.matched { PRIVATE_WAIT_MS } else { WAIT_MS };
         for member in members {
             let (generation, offers) = (member.generation, member.offers);
-            let opens = match self.legs.get_mut(&member.member) {
-                None => {
-                    *legs_made += 1;
-                    self.legs.insert(member.member.clone(), Leg::new(*legs_made, generation, offers, now));
-                    Some(*legs_made)
-                }
-                Some(leg) if generation > leg.generation => {
-                    leg.advance(generation, offers, now);
-                    Some(leg.number)
-                }
-                Some(leg) => {
-                    if ask_again && !leg.hears() {
-                        leg.want_renewal(now);
-                    }
-                    None
-                }
-            };
-            if let Some(leg) = opens {
-                doing.push(Doing::Sound(SoundCommand::Open { leg, generation, route: Route::Any }));
-                if offers || planted(Fault::MeetingOffersAlways) {
-                    doing.push(Doing::Sound(SoundCommand::Offer { leg, generation }));
-                }
+            let leg = self.legs.entry(member.member.clone()).or_insert_with(|| {
+                *legs_made += 1;
+                Leg::new(*legs_made, now)
+            });
+            if ask_again {
+                leg.way.begin_session(now);
             }
-        }
-        for (member, generation, signal) in std::mem::take(&mut self.early) {
-            doing.extend(self.signal(member, generation, signal));
+            if generation > leg.generation() {
+                leg.advance(generation, offers, now.plus(wait), now);
+            }
+            leg.see(member.linked, now);
         }
         doing
     }
 
+    /// Opens the connections that the server named. With a stranger one goes by relays alone, where one is granted.
+    pub(super) fn opening(&mut self, grant: &Grant, now: Monotonic) -> Vec<Doing> {
+        let relays = self.relays(grant);
+        let known = grant.is_known() || planted(Fault::GrantNotAwaited);
+        let mut doing = Vec::new();
+        let mut opened = false;
+        for leg in self.legs.values_mut() {
+            if leg.open_by.is_none_or(|at| now < at && !known) {
+                continue;
+            }
+            leg.open_by = None;
+            opened = true;
+            let (leg, generation, offers, route) = (leg.number, leg.generation(), leg.offers, leg.way.route(relays));
+            doing.push(Doing::Sound(SoundCommand::Open { leg, generation, route }));
+            if offers || planted(Fault::MeetingOffersAlways) {
+                doing.push(Doing::Sound(SoundCommand::Offer { leg, generation }));
+            }
+        }
+        if opened {
+            for (member, generation, signal) in std::mem::take(&mut self.early) {
+                doing.extend(self.signal(member, generation, signal));
+            }
+        }
+        doing
+    }
+
+    pub(super) fn opens_by(&self) -> Option<Monotonic> {
+        self.legs.values().filter_map(|leg| leg.open_by).min()
+    }
+
+    pub(super) fn network_changed(&mut self, now: Monotonic) {
+        self.legs.values_mut().for_each(|leg| leg.way.network_changed(now));
+    }
+
+    pub(super) fn go_by_relays(&mut self, only: bool, now: Monotonic) {
+        if only && !std::mem::replace(&mut self.relay_only, only) {
+            let direct = self.legs.values_mut().filter(|leg| leg.way.relayed() != Some(true));
+            direct.for_each(|leg| leg.way.want(now));
+        }
+        self.relay_only = only;
+    }
+
+    fn relays(&self, grant: &Grant) -> Relays {
+        let only = self.relay_only || (self.matched && grant.has_relay());
+        Relays { only, granted: grant.has_relay() }
+    }
+
     pub(super) fn signal(&mut self, member: Handle, generation: u32, signal: Signal) -> Vec<Doing> {
         match self.legs.get(&member) {
-            Some(known) if generation < known.generation => Vec::new(),
-            Some(known) if generation == known.generation => {
+            Some(known) if generation < known.generation() => Vec::new(),
+            Some(known) if generation == known.generation() && known.open_by.is_none() => {
                 let leg = known.number;
                 let command = match signal {
                     // Nobody asked. Whereas any offer may come: apps of older systems change connections by it.
@@ -142,49 +186,58 @@ impl Stay {
         let Some((handle, leg)) = self.legs.iter_mut().find(|(_, leg)| leg.number == number) else { return Vec::new() };
         let (room, member) = (self.view.room.clone(), handle.clone());
         match event {
-            MediaEvent::Description { generation, kind, sdp } if generation == leg.generation => {
+            MediaEvent::Description { generation, kind, sdp } if generation == leg.generation() => {
                 vec![Doing::Say(Command::DescribeTo { room, member, generation, kind, sdp })]
             }
-            MediaEvent::Candidates { generation, candidates, done } if generation == leg.generation => {
+            MediaEvent::Candidates { generation, candidates, done } if generation == leg.generation() => {
                 vec![Doing::Say(Command::CandidatesTo { room, member, generation, candidates, done })]
             }
             MediaEvent::Flowing { generation } => {
-                leg.flows(generation);
+                leg.flows(generation, now);
                 Vec::new()
             }
             MediaEvent::Stalled { generation } | MediaEvent::Failed { generation } => {
-                leg.fails(generation, now);
+                leg.way.ceases(generation, now);
                 Vec::new()
             }
-            MediaEvent::Opened { .. }
-            | MediaEvent::Description { .. }
-            | MediaEvent::Candidates { .. }
-            | MediaEvent::Path { .. } => Vec::new(),
+            MediaEvent::Path { generation, relayed } => {
+                leg.way.goes_by(generation, relayed, now);
+                Vec::new()
+            }
+            MediaEvent::Opened { .. } | MediaEvent::Description { .. } | MediaEvent::Candidates { .. } => Vec::new(),
         }
     }
 
     /// Asks for the next connections that are wanted by now.
-    pub(super) fn due(&mut self, now: Monotonic) -> Vec<Doing> {
+    pub(super) fn due(&mut self, grant: &Grant, now: Monotonic) -> Vec<Doing> {
+        let relays = self.relays(grant);
         let mut doing = Vec::new();
+        if self.version == 0 {
+            return doing;
+        }
         for member in &self.view.members {
             let Some(leg) = self.legs.get_mut(&member.member) else { continue };
-            if leg.is_due(member.linked, now) && !planted(Fault::MeetingNeverRenews) {
+            if leg.way.is_due(relays, member.linked, now) && !planted(Fault::MeetingNeverRenews) {
                 let (room, member) = (self.view.room.clone(), member.member.clone());
-                doing.push(Doing::Say(Command::RenewMember { room, member, generation: leg.generation }));
+                doing.push(Doing::Say(Command::RenewMember { room, member, generation: leg.generation() }));
             }
         }
         doing
     }
 
-    pub(super) fn next_due(&self) -> Option<(Monotonic, Due)> {
-        let renews = self.legs.values().filter_map(Leg::renews_at).map(|at| (at, Due::Renew));
-        let silent = self.legs.values().filter_map(Leg::no_sound_at).map(|at| (at, Due::Renew));
-        renews.chain(silent).min()
+    pub(super) fn renews_at(&self, grant: &Grant) -> Option<Monotonic> {
+        let relays = self.relays(grant);
+        let members = self.view.members.iter().filter(|_| self.version > 0);
+        let due = members.filter_map(|member| {
+            let leg = self.legs.get(&member.member)?;
+            leg.way.next_due(relays, member.linked)
+        });
+        due.min()
     }
 
-    pub(super) fn renew_later(&mut self, member: &Handle, generation: u32, at: Monotonic) {
-        if let Some(leg) = self.legs.get_mut(member).filter(|leg| leg.generation == generation) {
-            leg.renew_at(at);
+    pub(super) fn renewal_refused(&mut self, member: &Handle, generation: u32, again_at: Monotonic) {
+        if let Some(leg) = self.legs.get_mut(member) {
+            leg.way.refused(generation, again_at);
         }
     }
 

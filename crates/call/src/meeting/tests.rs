@@ -10,6 +10,8 @@ struct Told {
     now: u64,
     /// Commands that wait for their answer.
     asked: Vec<(CommandId, Command)>,
+    /// How many relays the server grants, at once and unseen; `None`: it does not answer.
+    relays: Option<usize>,
 }
 
 fn id<T: TryFrom<String, Error = BadId>>(text: &str) -> T {
@@ -35,7 +37,7 @@ fn view(version: u32, members: &[RoomMember]) -> RoomView {
 
 impl Told {
     fn new() -> Self {
-        let mut told = Self { meeting: Meeting::new(1), now: 0, asked: Vec::new() };
+        let mut told = Self { meeting: Meeting::new(1), now: 0, asked: Vec::new(), relays: Some(0) };
         told.check(Input::LinkUp { resumed: false }, "");
         told
     }
@@ -50,8 +52,16 @@ impl Told {
     fn feed(&mut self, input: Input) -> String {
         self.meeting.handle(input, Monotonic(self.now));
         let mut said = Vec::new();
+        let mut grants = Vec::new();
         while let Some(output) = self.meeting.poll_output() {
             said.push(match output {
+                Output::Send(ClientFrame::Command { id, command: Command::IceServers { .. } })
+                    if self.relays.is_some() =>
+                {
+                    grants.push(id);
+                    continue;
+                }
+                Output::Sound(SoundCommand::IceServers(_)) if self.relays.is_some() => continue,
                 Output::Send(ClientFrame::Command { id, command }) => {
                     self.asked.push((id, command.clone()));
                     of_command(&command)
@@ -60,6 +70,10 @@ impl Told {
                 Output::Sound(command) => of_sound(&command),
                 Output::Refused { code, .. } => format!("refused {code:?}"),
             });
+        }
+        for id in grants {
+            let answered = self.feed(granted(id, self.relays.unwrap()));
+            said.extend((!answered.is_empty()).then_some(answered));
         }
         said.join(", ")
     }
@@ -90,6 +104,12 @@ impl Told {
     }
 }
 
+fn granted(id: CommandId, relays: usize) -> Input {
+    let relay = IceServer { urls: vec!["turn:r:3478?transport=udp".into()], username: None, credential: None };
+    let servers = vec![relay; relays];
+    Input::Reply { id, result: Ok(Reply::IceServers { servers, lifetime_ms: 1_200_000 }) }
+}
+
 fn of_command(command: &Command) -> String {
     match command {
         Command::EnterRoom { room } => format!("enter {room}"),
@@ -98,6 +118,7 @@ fn of_command(command: &Command) -> String {
         Command::RenewMember { member, generation, .. } => format!("renew {member} {generation}"),
         Command::DescribeTo { member, generation, kind, .. } => format!("describe {kind:?} to {member} {generation}"),
         Command::CandidatesTo { member, generation, .. } => format!("candidates to {member} {generation}"),
+        Command::IceServers { .. } => "relays?".into(),
         other => format!("{other:?}"),
     }
 }
@@ -170,7 +191,8 @@ fn lost_sound_asks_for_the_next_connection_once_a_second_at_most() {
     told.check(Input::Timeout, "renew a 2");
     told.room(3, &[member("a", 3, true)], "open 1.3, offer 1.3");
     told.media(1, MediaEvent::Flowing { generation: 3 }, "");
-    assert_eq!((told.sounds().as_str(), told.meeting.poll_timeout()), ("a Heard", None));
+    let next = Some((Monotonic(600_000), Due::Grant));
+    assert_eq!((told.sounds().as_str(), told.meeting.poll_timeout()), ("a Heard", next));
 }
 
 #[test]
@@ -221,7 +243,7 @@ fn a_match_arrives_by_itself_and_is_skipped_for_the_next() {
     told.check(Input::Wish(Wish::Skip), "close, Skip");
     told.check(Input::Server(Event::Room { view: pair.clone() }), "");
     pair.room = id("m2");
-    told.check(Input::Server(Event::Room { view: pair.clone() }), "warm, open 2.1, offer 2.1, say muted true");
+    told.check(Input::Server(Event::Room { view: pair.clone() }), "warm, say muted true, open 2.1, offer 2.1");
     let over = Event::RoomOver { room: id("m2"), why: Departure::PartnerLeft };
     told.check(Input::Server(over), "close, mute false");
     assert_eq!(told.meeting.room().unwrap().over, Some(Departure::PartnerLeft));

@@ -22,6 +22,8 @@ pub(super) struct Ghost {
     /// Speech flowed to this device in this call.
     flowed: BTreeSet<(CallId, usize)>,
     carried_on: BTreeMap<CallId, BTreeSet<DeviceId>>,
+    /// Connections that were begun while both heard each other.
+    begun_well: BTreeMap<CallId, u64>,
     pub(super) tally: BTreeMap<String, u64>,
 }
 
@@ -111,6 +113,10 @@ impl Ghost {
             | MediaCommand::Mute(_)
             | MediaCommand::Close => Ok(()),
         }
+    }
+
+    pub(super) fn begun_well(&self, call: &CallId) -> u64 {
+        self.begun_well.get(call).copied().unwrap_or_default()
     }
 
     pub(super) fn invited(&mut self, seen: &Result<Reply, ErrorCode>) {
@@ -203,6 +209,24 @@ impl Ghost {
                     return Err(format!("rule 5: connected, but nothing flowed to the {side:?}"));
                 }
             }
+        }
+        let well = |call: &BookedCall| {
+            let device = call.device(Side::Caller)?;
+            match call.view(Side::Caller, device).phase {
+                Phase::Connected { connection, .. } => Some(connection.generation),
+                Phase::Inviting { .. }
+                | Phase::Ringing { .. }
+                | Phase::Connecting { .. }
+                | Phase::Reconnecting { .. }
+                | Phase::Elsewhere {}
+                | Phase::Ended { .. } => None,
+            }
+        };
+        if let (Some(then), Some(now)) = (before.and_then(well), well(call))
+            && now > then
+        {
+            *self.begun_well.entry(call.id().clone()).or_default() += 1;
+            self.count("renewed in good sound");
         }
         match call.ended() {
             Some((_, ending)) => {

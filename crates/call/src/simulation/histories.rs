@@ -1,6 +1,6 @@
 //! Random histories: everything that can happen, at any time; then peace, and everything must be well.
 
-use super::world::{Act, Link, World, booking, describe, id};
+use super::world::{Act, Link, Relays, World, booking, describe, id};
 use crate::endpoint::{State, UserCommand};
 use crate::fault::{Fault, plant};
 use bellwire_signaling::*;
@@ -50,6 +50,7 @@ fn random_world(seed: u64) -> World {
     let mut world = World::new(seed, &people, bookings);
     world.delay = 2..[20, 80, 600][rng.usize(0..3)];
     world.doubled = [0, 5, 30][rng.usize(0..3)];
+    world.relays = [Relays::None, Relays::Granted, Relays::Granted, Relays::Slow, Relays::Refused][rng.usize(0..5)];
     world
 }
 
@@ -71,6 +72,8 @@ fn run(world: &mut World) -> Result<(), String> {
     }
     for device in 0..devices {
         world.at(1, Act::Path(device, true));
+        world.at(1, Act::Direct(device, true));
+        world.at(1, Act::Broken(device, false));
         if world.devices[device].link == Link::Down {
             world.at(10, Act::LinkBack(device));
         }
@@ -109,6 +112,36 @@ fn plan_trouble(world: &mut World, until: u64) {
         let (at, device) = (world.rng.u64(0..until), world.rng.usize(0..devices));
         world.at(at, Act::Crash(device));
     }
+    for _ in 0..world.rng.usize(0..3) {
+        let (at, device) = (world.rng.u64(0..until), world.rng.usize(0..devices));
+        world.at(at, Act::Address(device));
+        if world.rng.bool() {
+            world.at(at, Act::LinkLost(device));
+            let back = at + world.rng.u64(50..1_500);
+            world.at(back, Act::LinkBack(device));
+        }
+    }
+    if world.rng.u8(0..3) == 0 {
+        let (at, device) = (world.rng.u64(0..until), world.rng.usize(0..devices));
+        world.at(at, Act::Direct(device, false));
+        if world.rng.bool() {
+            let back = at + world.rng.u64(50..30_000);
+            world.at(back, Act::Direct(device, true));
+        }
+    }
+    if world.rng.u8(0..10) == 0 {
+        let (at, device) = (world.rng.u64(0..until), world.rng.usize(0..devices));
+        world.at(at, Act::Broken(device, true));
+        let back = at + world.rng.u64(50..20_000);
+        world.at(back, Act::Broken(device, false));
+    }
+    if world.rng.u8(0..4) == 0 {
+        let (at, device) = (world.rng.u64(0..until), world.rng.usize(0..devices));
+        let for_ms = world.rng.u64(500..25_000);
+        if at + for_ms < until {
+            world.at(at, Act::Sleep(device, for_ms));
+        }
+    }
     if world.rng.u8(0..12) == 0 {
         let (at, n) = (world.rng.u64(0..until), world.rng.usize(0..world.bookings.len()));
         world.at(at, Act::CancelBooking(n));
@@ -140,6 +173,9 @@ fn whim(world: &mut World, device: usize) {
         Some((State::Connecting | State::Connected | State::Reconnecting { .. }, _)) => match dice {
             0..5 => Some(UserCommand::HangUp),
             5..15 => Some(UserCommand::Mute(dice < 10)),
+            15..17 => Some(UserCommand::RelayOnly(dice == 15)),
+            17..30 => Some(UserCommand::Health(Health { receives: Receives::Sound, ..Health::default() })),
+            30..40 => Some(UserCommand::Health(Health::default())),
             _ => None,
         },
         Some((State::Inviting | State::Ringing, _)) => None,
@@ -174,6 +210,12 @@ fn at_peace(world: &World) -> Result<(), String> {
                     if state.as_deref() != Some("connected") {
                         return Err(format!("at peace {} shows {state:?} of a live call", device.name));
                     }
+                }
+                let n = world.devices.iter().position(|other| other.who == device.who).unwrap_or_default();
+                let by_wish = world.devices.iter().any(|device| device.ways.relay_only);
+                let tried = by_wish || world.ghost.begun_well(call.id()) > 0;
+                if !call.is_ended() && shown.is_some() && world.sound.is_relayed(n) && !tried {
+                    return Err("ways: at peace sound still goes by a relay".into());
                 }
                 match (shown.map(|call| &call.state), call.is_ended()) {
                     (None | Some(State::Ended { confirmed: true, .. } | State::Elsewhere), true) => {}
@@ -310,6 +352,36 @@ fn an_end_by_link_loss_is_caught() {
 #[test]
 fn a_second_accept_is_caught() {
     caught(Fault::SecondAcceptWins, "rule 8");
+}
+
+#[test]
+fn a_grant_that_is_not_awaited_is_caught() {
+    caught(Fault::GrantNotAwaited, "before the relays could be known");
+}
+
+#[test]
+fn an_ignored_wish_for_relays_is_caught() {
+    caught(Fault::WishForRelaysIgnored, "against the wish");
+}
+
+#[test]
+fn an_ignored_change_of_the_network_is_caught() {
+    caught(Fault::NetworkChangeIgnored, "the network changed");
+}
+
+#[test]
+fn impatient_renewals_are_caught() {
+    caught(Fault::ImpatientRenewals, "too early");
+}
+
+#[test]
+fn unpaced_renewals_are_caught() {
+    caught(Fault::RenewalsUnpaced, "storm");
+}
+
+#[test]
+fn a_relay_that_is_never_left_is_caught() {
+    caught(Fault::NeverUpgrades, "still goes by a relay");
 }
 
 #[test]

@@ -33,6 +33,8 @@ struct World {
     rooms: Rooms,
     devices: Vec<Device>,
     sounds: Sounds,
+    /// What the server says of relays: 0 none, 1 a refusal, else one.
+    relays: u8,
     removed: BTreeSet<usize>,
     peace: bool,
     /// Who made the offer of a connection: room's life, the two, the generation.
@@ -64,6 +66,7 @@ enum Happening {
     ToServer { device: usize, epoch: u64, id: CommandId, command: Command },
     Event { device: usize, epoch: u64, number: usize },
     Reply { device: usize, epoch: u64, id: CommandId, result: Result<(), ErrorCode> },
+    Granted { device: usize, epoch: u64, id: CommandId, result: Result<Vec<IceServer>, ErrorCode> },
     Sound { device: usize, leg: u32, event: MediaEvent },
     Timeout(usize),
     Lost(usize),
@@ -105,6 +108,7 @@ impl World {
             rooms: Rooms::new(),
             devices: (0..count).map(device).collect(),
             sounds: Sounds::new(count),
+            relays: (seed % 4) as u8,
             removed: BTreeSet::new(),
             peace: false,
             offered: BTreeMap::new(),
@@ -206,6 +210,13 @@ impl World {
                     let refused = |code| WireError { code, message: String::new(), retry_after_ms: None };
                     let result = result.map(|()| Reply::Done {}).map_err(refused);
                     self.feed(device, Input::Reply { id, result })?;
+                }
+            }
+            Happening::Granted { device, epoch, id, result } => {
+                if self.devices[device].epoch == epoch && self.devices[device].up {
+                    let refused = |code| WireError { code, message: String::new(), retry_after_ms: None };
+                    let reply = |servers| Reply::IceServers { servers, lifetime_ms: 30_000 };
+                    self.feed(device, Input::Reply { id, result: result.map(reply).map_err(refused) })?;
                 }
             }
             Happening::Sound { device, leg, event } => {

@@ -12,4 +12,5 @@ mod rooms;
 mod scripts;
 mod server;
 mod sound;
+mod ways;
 mod world;

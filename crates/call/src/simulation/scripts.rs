@@ -276,7 +276,7 @@ fn an_app_that_died_takes_its_call_up_again() {
         30,
         "12s alice shows reconnecting
          15s bob shows reconnecting
-         16s alice shows connected
-         16s bob shows connected",
+         15s alice shows connected
+         15s bob shows connected",
     );
 }

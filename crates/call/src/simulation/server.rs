@@ -1,6 +1,6 @@
 //! The server of a simulated world: its store, its sessions, and the exchange between them.
 
-use super::world::{World, id, phase_of};
+use super::world::{Relays, World, id, phase_of};
 use crate::BookedCall;
 use crate::exchange::{Effect, Exchange, Who};
 use bellwire_signaling::limits::{RESUME_MESSAGES, RESUME_SECONDS};
@@ -72,6 +72,7 @@ impl World {
         self.ghost.said(device, &command);
         let result = match &command {
             Command::Bookings {} | Command::History { .. } => Ok(Reply::Done {}),
+            Command::IceServers { purpose } => self.grant(&who, purpose),
             Command::Invite { booking, attempt } => {
                 let stored = self.bookings.iter().find(|b| b.id == *booking).cloned();
                 let key = (booking.clone(), attempt.clone());
@@ -90,6 +91,7 @@ impl World {
             _ => self.server.exchange.command(&who, &id, &command, now),
         };
         self.drain_server()?;
+        let slow = matches!(command, Command::IceServers { .. }) && self.relays == Relays::Slow;
         let answer = match result {
             Ok(reply) => ServerFrame::Ack { id, reply },
             Err(code) => ServerFrame::Refused {
@@ -97,8 +99,30 @@ impl World {
                 error: WireError { code, message: String::new(), retry_after_ms: None },
             },
         };
-        self.send(device, answer);
+        if slow {
+            self.send_late(device, answer);
+        } else {
+            self.send(device, answer);
+        }
         Ok(())
+    }
+
+    /// What relays there are, for a party of a live call.
+    fn grant(&mut self, who: &Who, purpose: &Purpose) -> Result<Reply, ErrorCode> {
+        let Purpose::Call { call } = purpose else { return Err(ErrorCode::NotFound) };
+        let stored = self.server.store.get(call).filter(|call| !call.is_ended());
+        if stored.is_none_or(|call| call.side_of(&who.user).is_none()) {
+            return Err(ErrorCode::NotFound);
+        }
+        let server = |url: &str| IceServer { urls: vec![url.to_owned()], username: None, credential: None };
+        let lifetime_ms = 40_000;
+        match self.relays {
+            Relays::None => Ok(Reply::IceServers { servers: Vec::new(), lifetime_ms }),
+            Relays::Granted | Relays::Slow => {
+                Ok(Reply::IceServers { servers: vec![server("turn:relay:3478?transport=udp")], lifetime_ms })
+            }
+            Relays::Refused => Err(ErrorCode::Unavailable),
+        }
     }
 
     pub(super) fn drain_server(&mut self) -> Result<(), String> {

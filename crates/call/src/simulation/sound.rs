@@ -1,6 +1,6 @@
 //! Sound engines and the network between them, as far as a call can notice.
 
-use crate::endpoint::{MediaCommand, MediaEvent};
+use crate::endpoint::{MediaCommand, MediaEvent, Route};
 use bellwire_signaling::{Candidate, CandidateLine, DescriptionKind, Sdp};
 use std::collections::BTreeMap;
 
@@ -22,12 +22,27 @@ struct Engine {
     connections: BTreeMap<u32, Connection>,
     /// Nothing gets in.
     closed_in: bool,
+    /// Nothing goes directly.
+    indirect: bool,
+    /// Opened now, a connection fails at once.
+    broken: bool,
+    asleep: bool,
+    /// Counts the addresses it has had. A connection is bound to that of its beginning.
+    address: u64,
+    /// A relay is granted.
+    relay: bool,
     hears_since: Option<u64>,
 }
 
 #[derive(Default)]
 struct Connection {
     tag: u64,
+    address: u64,
+    route: Route,
+    relay: bool,
+    broken: bool,
+    /// Goes by a relay, once it goes.
+    relayed: Option<bool>,
     offered: bool,
     remote: Option<Remote>,
     remote_at: u64,
@@ -57,6 +72,28 @@ impl Sound {
 
     pub(super) fn set_path(&mut self, device: usize, open: bool, _now: u64) {
         self.engines[device].closed_in = !open;
+    }
+
+    pub(super) fn set_direct(&mut self, device: usize, open: bool) {
+        self.engines[device].indirect = !open;
+    }
+
+    pub(super) fn set_broken(&mut self, device: usize, broken: bool) {
+        self.engines[device].broken = broken;
+    }
+
+    pub(super) fn set_asleep(&mut self, device: usize, asleep: bool) {
+        self.engines[device].asleep = asleep;
+    }
+
+    pub(super) fn change_address(&mut self, device: usize) {
+        self.engines[device].address += 1;
+    }
+
+    /// Whether what this device hears goes by a relay.
+    pub(super) fn is_relayed(&self, device: usize) -> bool {
+        let flowing = self.engines[device].connections.values().rfind(|connection| connection.flowing);
+        flowing.is_some_and(|connection| connection.relayed == Some(true))
     }
 
     pub(super) fn close(&mut self, device: usize, _now: u64) {
@@ -95,13 +132,18 @@ impl Sound {
         let mut out = Vec::new();
         let mut say = |event, after| out.push(SoundOutput { device, event, after });
         match command {
-            MediaCommand::Warm | MediaCommand::Mute(_) | MediaCommand::IceServers(_) => {}
+            MediaCommand::Warm | MediaCommand::Mute(_) => {}
+            MediaCommand::IceServers(servers) => self.engines[device].relay = !servers.is_empty(),
             MediaCommand::Close => self.close(device, now),
-            MediaCommand::Open { generation, route: _ } => {
+            MediaCommand::Open { generation, route } => {
                 self.made += 1;
-                let connection = Connection { tag: self.made, ..Connection::default() };
+                let Engine { address, relay, broken, .. } = self.engines[device];
+                let connection = Connection { tag: self.made, address, route, relay, broken, ..Connection::default() };
                 if self.engines[device].connections.insert(generation, connection).is_some() {
                     return Err(format!("generation {generation} was opened twice"));
+                }
+                if broken {
+                    say(MediaEvent::Failed { generation }, rng.u64(1..40));
                 }
                 say(MediaEvent::Opened { generation }, if rng.u8(0..20) == 0 { 800 } else { rng.u64(1..30) });
             }
@@ -161,13 +203,20 @@ impl Sound {
         }
         self.ticked_at = now;
         for device in 0..self.engines.len() {
+            if self.engines[device].asleep {
+                continue;
+            }
             let generations: Vec<u32> = self.engines[device].connections.keys().copied().collect();
             for generation in generations {
-                let open = self.reaches(device, generation);
+                let path = self.path(device, generation);
                 let mut say = |event| out.push(SoundOutput { device, event, after: 0 });
                 let engine = &mut self.engines[device];
                 let Some(connection) = engine.connections.get_mut(&generation) else { continue };
-                if open {
+                if let Some(relayed) = path {
+                    if connection.relayed.is_none() {
+                        connection.relayed = Some(relayed);
+                        say(MediaEvent::Path { generation, relayed });
+                    }
                     connection.silent_since = None;
                     let at = *connection.flows_at.get_or_insert_with(|| now + rng.u64(0..300));
                     if !connection.flowing && now >= at {
@@ -203,15 +252,29 @@ impl Sound {
         out
     }
 
-    /// Whether frames reach this device on this connection.
-    fn reaches(&self, device: usize, generation: u32) -> bool {
+    /// Whether frames reach this device on this connection, and if so, whether by a relay.
+    fn path(&self, device: usize, generation: u32) -> Option<bool> {
         let here = &self.engines[device];
-        let Some(connection) = here.connections.get(&generation) else { return false };
-        let Some(remote) = connection.remote else { return false };
-        let Some(there) = self.engines[remote.device].connections.get(&generation) else { return false };
-        let Some(back) = there.remote else { return false };
+        let connection = here.connections.get(&generation)?;
+        let remote = connection.remote?;
+        let far = &self.engines[remote.device];
+        let there = far.connections.get(&generation)?;
+        let back = there.remote?;
         let paired = there.tag == remote.tag && back.device == device && back.tag == connection.tag;
-        paired && !here.closed_in && remote.candidates + back.candidates > 0
+        let awake = !here.closed_in && !far.asleep && !connection.broken && !there.broken;
+        let bound = connection.address == here.address && there.address == far.address;
+        if !paired || !awake || !bound || remote.candidates + back.candidates == 0 {
+            return None;
+        }
+        let both = [connection, there];
+        let direct = !here.indirect && !far.indirect && both.iter().all(|c| c.route == Route::Any);
+        let relay = both.iter().any(|c| c.relay) && both.iter().all(|c| c.relay || c.route == Route::Any);
+        match connection.relayed.or(there.relayed) {
+            Some(true) => relay.then_some(true),
+            Some(false) => direct.then_some(false),
+            None if direct => Some(false),
+            None => relay.then_some(true),
+        }
     }
 }
 

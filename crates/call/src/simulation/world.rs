@@ -3,6 +3,7 @@
 use super::ghost::Ghost;
 use super::server::Server;
 use super::sound::{Sound, SoundOutput};
+use super::ways::Ways;
 use crate::endpoint::{Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, State, UserCommand};
 use crate::exchange::{Exchange, RECENT_MS, Who};
 use crate::{BookedCall, Booking, Person};
@@ -33,6 +34,17 @@ pub(super) struct World {
     pub(super) delay: std::ops::Range<u64>,
     /// Of a hundred commands, how many come twice.
     pub(super) doubled: u8,
+    pub(super) relays: Relays,
+}
+
+/// What the server says when it is asked for relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relays {
+    None,
+    Granted,
+    /// Granted, after a while.
+    Slow,
+    Refused,
 }
 
 pub(super) struct Device {
@@ -49,6 +61,9 @@ pub(super) struct Device {
     pub(super) session: Option<(u64, u64)>,
     up_at: u64,
     down_at: u64,
+    pub(super) ways: Ways,
+    /// Until then it takes nothing in.
+    asleep_until: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -63,6 +78,7 @@ enum Happening {
     ToServer { device: usize, epoch: u64, frame: ClientFrame },
     ToDevice { device: usize, epoch: u64, frame: ServerFrame },
     Media { device: usize, closings: u64, event: MediaEvent },
+    Feed { device: usize, input: Input },
     Act(Act),
 }
 
@@ -78,6 +94,15 @@ pub(super) enum Act {
     ServerStarts,
     /// Sound from one device's owner to the others gets through, or not.
     Path(usize, bool),
+    /// Nothing goes directly to or from this device, or again.
+    Direct(usize, bool),
+    /// Another address; the app notices.
+    Address(usize),
+    /// The sound engine fails at once whatever it opens, or no more.
+    Broken(usize, bool),
+    /// For so many milliseconds the device does nothing, and its clock goes on.
+    Sleep(usize, u64),
+    Wake(usize),
     Stranger(Command),
     CancelBooking(usize),
     /// A random person does something; see `histories`.
@@ -97,6 +122,8 @@ impl World {
             session: None,
             up_at: 0,
             down_at: 0,
+            ways: Ways::default(),
+            asleep_until: 0,
         });
         let devices: Vec<_> = devices.collect();
         Self {
@@ -116,6 +143,7 @@ impl World {
             trace: None,
             delay: 5..60,
             doubled: 0,
+            relays: Relays::None,
         }
     }
 
@@ -144,7 +172,8 @@ impl World {
         let queued = self.queue.peek().map(|Reverse((at, _))| *at);
         let server = self.server.exchange.poll_timeout().filter(|_| !self.server.down);
         let server = server.map(|(at, _)| at.0.saturating_sub(BASE));
-        let endpoints = self.devices.iter().filter_map(|d| d.endpoint.poll_timeout()).map(|(at, _)| at.0).min();
+        let due = |d: &Device| d.endpoint.poll_timeout().map(|(at, _)| at.0.max(d.asleep_until));
+        let endpoints = self.devices.iter().filter_map(due).min();
         let sound = self.sound.next_moment();
         [queued, server, endpoints, sound].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
@@ -164,7 +193,8 @@ impl World {
             self.drain_server()?;
         }
         for n in 0..self.devices.len() {
-            if self.devices[n].endpoint.poll_timeout().is_some_and(|(at, _)| at.0 <= self.now) {
+            let here = &self.devices[n];
+            if here.asleep_until <= self.now && here.endpoint.poll_timeout().is_some_and(|(at, _)| at.0 <= self.now) {
                 self.feed(n, Input::Timeout)?;
             }
         }
@@ -176,7 +206,13 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening, whim: &mut impl FnMut(&mut World, usize)) -> Result<(), String> {
+        if let Some((device, until)) = self.sleeps_through(&happening) {
+            self.note(|w| format!("{:>7} {} sleeps", w.now, w.devices[device].name));
+            self.push(until, happening);
+            return Ok(());
+        }
         match happening {
+            Happening::Feed { device, input } => self.feed(device, input),
             Happening::Greet { device, epoch } => {
                 if self.devices[device].epoch == epoch && !self.server.down {
                     self.greet(device)?;
@@ -236,6 +272,7 @@ impl World {
                 let gone = &mut self.devices[device];
                 gone.closings += 1;
                 gone.endpoint = Endpoint::new(nonce);
+                gone.ways = Ways::default();
                 gone.session = None;
                 gone.shown = None;
                 let after = self.rng.u64(200..6_000);
@@ -247,6 +284,7 @@ impl World {
                 self.sound.lossy = true;
                 self.server.sessions.clear();
                 for device in 0..self.devices.len() {
+                    self.devices[device].ways.excuse();
                     if self.devices[device].link != Link::Down {
                         self.lose_link(device)?;
                         let after = self.rng.u64(100..3_000);
@@ -266,6 +304,34 @@ impl World {
             }
             Act::Path(device, open) => {
                 self.sound.set_path(device, open, self.now);
+                Ok(())
+            }
+            Act::Direct(device, open) => {
+                self.sound.set_direct(device, open);
+                Ok(())
+            }
+            Act::Broken(device, broken) => {
+                self.sound.set_broken(device, broken);
+                Ok(())
+            }
+            Act::Address(device) => {
+                self.sound.change_address(device);
+                let noticed = self.rng.u64(0..400);
+                self.push(self.now + noticed, Happening::Feed { device, input: Input::NetworkChanged });
+                Ok(())
+            }
+            Act::Sleep(device, for_ms) => {
+                let here = &mut self.devices[device];
+                here.asleep_until = self.now + for_ms;
+                here.ways.excuse();
+                self.sound.set_asleep(device, true);
+                self.at(for_ms, Act::Wake(device));
+                Ok(())
+            }
+            Act::Wake(device) => {
+                if self.devices[device].asleep_until <= self.now {
+                    self.sound.set_asleep(device, false);
+                }
                 Ok(())
             }
             Act::Stranger(command) => self.try_stranger(command),
@@ -288,6 +354,7 @@ impl World {
     /// Rule 4: whoever is linked and free shows a call that rings for them. Looked at once a second.
     fn check_now(&mut self) -> Result<(), String> {
         const SETTLED: u64 = 6_000;
+        self.devices.iter().try_for_each(|device| device.ways.check(self.now))?;
         if self.server.down || self.now < self.checked_at + 1_000 || self.now < self.server_up_since + SETTLED {
             return Ok(());
         }
@@ -298,7 +365,8 @@ impl World {
                 if device.who.user != call.party(Side::Callee).user {
                     continue;
                 }
-                let settled = matches!(device.link, Link::Up { since } if since + SETTLED < self.now);
+                let settled = device.asleep_until + SETTLED < self.now
+                    && matches!(device.link, Link::Up { since } if since + SETTLED < self.now);
                 let shown = device.endpoint.call();
                 let free = shown.is_none_or(|now| matches!(now.state, State::Ended { .. } | State::Elsewhere));
                 let ours = shown.is_some_and(|now| now.call.as_ref() == Some(call.id()));
@@ -343,8 +411,19 @@ impl World {
     }
 
     fn feed(&mut self, device: usize, input: Input) -> Result<(), String> {
+        if self.devices[device].asleep_until > self.now {
+            self.push(self.devices[device].asleep_until, Happening::Feed { device, input });
+            return Ok(());
+        }
+        let slack = 4 * self.delay.end + 6_000;
+        let here = &mut self.devices[device];
+        let linked = matches!(here.link, Link::Up { .. }) && !self.server.down;
+        here.ways.fed(&input, here.endpoint.call(), linked, slack, self.now);
         self.devices[device].endpoint.handle(input, Monotonic(self.now));
         while let Some(output) = self.devices[device].endpoint.poll_output() {
+            let here = &mut self.devices[device];
+            let call = here.endpoint.call().and_then(|call| call.call.clone());
+            here.ways.put_out(&output, call.as_ref(), self.now)?;
             match output {
                 Output::Send(frame) => self.transmit(device, frame),
                 Output::Media(command) => {
@@ -395,6 +474,13 @@ impl World {
         self.push(at, Happening::ToDevice { device, epoch, frame });
     }
 
+    /// Something that the server takes its time for.
+    pub(super) fn send_late(&mut self, device: usize, frame: ServerFrame) {
+        let epoch = self.devices[device].epoch;
+        let at = self.now + self.rng.u64(self.delay.start..2_500);
+        self.push(at, Happening::ToDevice { device, epoch, frame });
+    }
+
     fn lose_link(&mut self, device: usize) -> Result<(), String> {
         let was = std::mem::replace(&mut self.devices[device].link, Link::Down);
         self.devices[device].epoch += 1;
@@ -412,6 +498,21 @@ impl World {
             self.drain_server()?;
         }
         self.feed(device, Input::LinkDown)
+    }
+
+    /// Until when, if this is for a device that sleeps.
+    fn sleeps_through(&self, happening: &Happening) -> Option<(usize, u64)> {
+        let device = match happening {
+            Happening::ToDevice { device, .. }
+            | Happening::Media { device, .. }
+            | Happening::Feed { device, .. }
+            | Happening::Act(Act::User(device, _) | Act::LinkBack(device) | Act::Crash(device) | Act::Whim(device)) => {
+                *device
+            }
+            Happening::Greet { .. } | Happening::ToServer { .. } | Happening::Act(_) => return None,
+        };
+        let until = self.devices[device].asleep_until;
+        (until > self.now).then_some((device, until))
     }
 
     fn push(&mut self, at: u64, happening: Happening) {

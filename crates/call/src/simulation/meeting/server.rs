@@ -6,6 +6,12 @@ use bellwire_signaling::*;
 
 impl World {
     pub(super) fn serve(&mut self, device: usize, id: CommandId, command: Command) -> Result<(), String> {
+        if let Command::IceServers { purpose } = &command {
+            let result = self.grant(device, purpose);
+            let (epoch, after) = (self.devices[device].epoch, self.delay(device, 1));
+            self.at(after, Happening::Granted { device, epoch, id, result });
+            return Ok(());
+        }
         let known = self.devices[device].handled.get(&id).copied();
         // Now and then an answer is forgotten: each command is safe to repeat.
         let result = match known.filter(|_| self.rng.u8(0..10) > 0) {
@@ -25,6 +31,22 @@ impl World {
         self.at(after, Happening::Reply { device, epoch, id, result });
         self.effects();
         Ok(())
+    }
+
+    /// What relays there are, for a member.
+    fn grant(&mut self, device: usize, purpose: &Purpose) -> Result<Vec<IceServer>, ErrorCode> {
+        let Purpose::Room { room } = purpose else { return Err(ErrorCode::NotFound) };
+        if self.rooms.member(room, self.devices[device].link).is_none() {
+            return Err(ErrorCode::NotFound);
+        }
+        match self.relays {
+            0 => Ok(Vec::new()),
+            1 => Err(ErrorCode::Unavailable),
+            _ => {
+                let urls = vec!["turn:relay:3478?transport=udp".to_owned()];
+                Ok(vec![IceServer { urls, username: None, credential: None }])
+            }
+        }
     }
 
     fn carry_out(&mut self, device: usize, command: Command) -> Result<Result<(), ErrorCode>, String> {
