@@ -4,7 +4,9 @@
 mod rooms;
 mod snapshot;
 
-use crate::link::{Identity, Link, LinkEvent, Patience};
+use crate::check::Checks;
+use crate::link::{Identity, Link, LinkEvent, Patience, Urgency};
+use crate::network::{Attention, Network, News};
 use crate::sound::{Heard, Sound};
 use crate::texts::Texts;
 use crate::updates::{self, Outbox};
@@ -81,7 +83,11 @@ struct Loop {
     speaking: BTreeSet<Option<u32>>,
     sound: Sound,
     tones: bool,
+    relay_only: bool,
+    checks: Checks,
     link: Link,
+    network: Network,
+    attention: Attention,
     link_state: crate::Link,
     /// Where frames go while the link is up.
     frames: Option<mpsc::Sender<ClientFrame>>,
@@ -104,7 +110,7 @@ enum Next {
 
 impl Loop {
     fn new(config: Config, inbox: mpsc::Receiver<Asked>, outbox: Outbox) -> Self {
-        let Config { server, token, device, media, tones } = config;
+        let Config { server, token, device, media, tones, relay_only } = config;
         Self {
             started: Instant::now(),
             inbox,
@@ -115,6 +121,10 @@ impl Loop {
             speaking: BTreeSet::new(),
             sound: Sound::new(media),
             tones,
+            relay_only,
+            checks: Checks::default(),
+            network: Network::watch(),
+            attention: Attention::default(),
             link: Link::start(Identity { server, token, device }, Patience::default()),
             link_state: crate::Link::Connecting,
             frames: None,
@@ -128,6 +138,7 @@ impl Loop {
     }
 
     async fn run(mut self) {
+        self.relay_only(self.relay_only);
         self.settle();
         let stop = loop {
             match self.step().await {
@@ -165,6 +176,7 @@ impl Loop {
                 Some(event) => self.handle_link(event),
                 None => Next::End(None),
             },
+            Some(news) = self.network.news.recv() => self.handle_news(news),
             heard = self.sound.next() => self.handle_sound(heard),
             listed = listed(&mut self.listing) => {
                 self.outbox.push(Update::Devices(listed));
@@ -217,7 +229,10 @@ impl Loop {
             Request::SetOutput(choice) => self.sound.set_output(choice),
             Request::SetProcessing(processing) => self.sound.set_processing(processing),
             Request::Check(on) => self.sound.check(on),
+            Request::RelayOnly(only) => return self.relay_only(only),
+            Request::Reconnect => return self.handle_news(News::Changed { to_server: true }),
             Request::TestSound => self.sound.test_sound(),
+            Request::StartCheck { .. } | Request::StopCheck => {}
             Request::ListDevices => {
                 let (sender, receiver) = oneshot::channel();
                 tokio::task::spawn_blocking(move || sender.send(bellwire_media::devices()));
@@ -233,8 +248,13 @@ impl Loop {
                 self.link_state = crate::Link::Connecting;
                 Next::Changed
             }
-            LinkEvent::Up { frames, resumed, you, server_time } => {
+            LinkEvent::Up { frames, resumed, you, server_time, server } => {
+                if self.frames.take().is_some() {
+                    // It takes over from one that was never down. What waited in that one is lost all the same.
+                    self.link_is_down();
+                }
                 self.link_state = crate::Link::Up;
+                self.attention.server = server;
                 self.frames = Some(frames);
                 self.you = Some(you);
                 self.server_time_offset_ms = offset(server_time);
@@ -289,6 +309,23 @@ impl Loop {
                 Next::End(Some(stop))
             }
         }
+    }
+
+    fn handle_news(&mut self, news: News) -> Next {
+        match news {
+            News::NoNetwork => return Next::Same,
+            News::Changed { to_server: true } => self.link.renew(),
+            News::Changed { to_server: false } | News::Slept => self.link.doubt(),
+        }
+        self.outbox.push(Update::NetworkChanged);
+        self.feed_room(meeting::Input::NetworkChanged);
+        self.feed(Input::NetworkChanged)
+    }
+
+    fn relay_only(&mut self, only: bool) -> Next {
+        self.relay_only = only;
+        self.wish(Wish::RelayOnly(only));
+        self.feed(Input::Command(UserCommand::RelayOnly(only)))
     }
 
     fn handle_sound(&mut self, heard: Heard) -> Next {
@@ -356,11 +393,24 @@ impl Loop {
             let tone = self.endpoint.call().and_then(|call| tone_for(&call.state, call.you));
             self.sound.tone(tone);
         }
+        self.settle_network();
         let snapshot = self.snapshot();
         if self.told.as_ref().is_none_or(|told| !snapshot.shows_the_same_as(told)) {
             self.told = Some(snapshot.clone());
             self.outbox.push(Update::Snapshot(Box::new(snapshot)));
         }
+    }
+
+    /// Tells link and watch how much hangs on them.
+    fn settle_network(&mut self) {
+        let urgency = self.endpoint.call().map_or(Urgency::Calm, |call| match call.state {
+            State::Inviting | State::Ringing | State::Connecting | State::Connected => Urgency::Call,
+            State::Reconnecting { .. } => Urgency::SoundLost,
+            State::Elsewhere | State::Ended { .. } => Urgency::Calm,
+        });
+        self.attention.busy = urgency != Urgency::Calm || self.is_in_room();
+        self.link.urgency(urgency.max(self.room_urgency()));
+        self.network.attend(self.attention);
     }
 
     fn carry_out(&mut self, output: Output) {

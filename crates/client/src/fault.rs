@@ -1,6 +1,6 @@
 //! Why the server cannot be had now, each so that a person can be told in one sentence.
 
-use bellwire_signaling::ErrorCode;
+use bellwire_signaling::{ErrorCode, WireError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio_tungstenite::tungstenite;
@@ -76,8 +76,9 @@ pub(crate) fn while_connecting(error: tungstenite::Error) -> Lost {
 }
 
 /// What a refusal of the socket itself means.
-pub(crate) fn of_refusal(code: ErrorCode, retry_after: Option<Duration>) -> Lost {
-    let why = match code {
+pub(crate) fn of_wire(error: &WireError) -> Lost {
+    let retry_after = error.retry_after_ms.map(Duration::from_millis);
+    let why = match error.code {
         ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Internal => LinkFault::ServerBusy,
         ErrorCode::BadFrame
         | ErrorCode::TooLarge
@@ -96,7 +97,7 @@ pub(crate) fn of_refusal(code: ErrorCode, retry_after: Option<Duration>) -> Lost
         | ErrorCode::StaleGeneration
         | ErrorCode::RoomFull
         | ErrorCode::AlreadySearching
-        | ErrorCode::Replaced => LinkFault::Refused(code),
+        | ErrorCode::Replaced => LinkFault::Refused(error.code),
     };
     Lost { why, retry_after }
 }

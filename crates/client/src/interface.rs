@@ -1,12 +1,14 @@
 //! What goes into a client and what comes out of it.
 
 use crate::LinkFault;
+use crate::check::CheckNow;
 use bellwire_call::State;
+use bellwire_call::explain::Explanation;
 use bellwire_call::meeting::MemberSound;
-use bellwire_media::{DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, Processing, Stats};
+use bellwire_media::{DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, PathInfo, Processing, Stats};
 use bellwire_signaling::{
-    Because, BookingId, BookingView, CallId, CallRecord, Complaint, Departure, DeviceId, ErrorCode, Handle, KeepChat,
-    Peer, RoomId, SearchView, Side, Token, UnixMs, You,
+    Because, BookingId, BookingView, CallId, CallRecord, Complaint, Departure, DeviceId, ErrorCode, Handle, Health,
+    KeepChat, Peer, RoomId, SearchView, Side, Token, UnixMs, You,
 };
 use std::time::Instant;
 use url::Url;
@@ -22,6 +24,8 @@ pub struct Config {
     pub media: bellwire_media::Config,
     /// Play the ring, the ringback and the cue for lost sound on the speaker.
     pub tones: bool,
+    /// Sound goes by a relay alone, so that the other party learns no address of this device. Matches do so anyway.
+    pub relay_only: bool,
 }
 
 /// What a person, or a program in their place, can ask for.
@@ -59,6 +63,10 @@ pub enum Request {
     Say(String),
     /// Whether the text of the call shall be in its record; kept only while both want it.
     KeepChat(bool),
+    /// As [`Config::relay_only`], for connections that are made from now on.
+    RelayOnly(bool),
+    /// Connect to the server and renew the path of sound now: for those who know that the network is another one, or back.
+    Reconnect,
     RefreshBookings,
     /// Ended calls before a moment, newest first. Answered by [`Update::History`].
     History {
@@ -70,6 +78,14 @@ pub enum Request {
     /// Open the devices for the microphone's meter, outside a call; or no longer.
     Check(bool),
     TestSound,
+    /// Checks devices and network, with the server's echo peer. Not while in a call or room, or while one is dialled or
+    /// rings: then it is refused ([`ErrorCode::InAnotherCall`]). A ring ends it. [`Snapshot::check`] shows how it goes.
+    StartCheck {
+        /// Plays nothing and asks nobody to speak.
+        automatic: bool,
+    },
+    /// Ends it, or puts its report away.
+    StopCheck,
     /// Answered by [`Update::Devices`].
     ListDevices,
 }
@@ -101,6 +117,8 @@ pub enum Update {
         retry_after_ms: Option<u64>,
     },
     History(Vec<CallRecord>),
+    /// Addresses or routes of this machine have changed, or it has slept: everything is being connected anew.
+    NetworkChanged,
     Devices(Result<Vec<DeviceInfo>, DeviceFault>),
     Device(DeviceEvent),
     /// The client has ended for good; nothing follows.
@@ -134,6 +152,9 @@ pub struct Snapshot {
     pub processing: Processing,
     /// The devices are open for a check.
     pub checking: bool,
+    /// A check before a call that goes on, or the report of the last one.
+    pub check: Option<CheckNow>,
+    pub relay_only: bool,
 }
 
 /// The one call this device is concerned with.
@@ -151,6 +172,15 @@ pub struct CurrentCall {
     pub connected_ms: Option<u64>,
     /// Milliseconds since sound was lost, at [`Snapshot::at`].
     pub reconnecting_ms: Option<u64>,
+    /// Connections that were begun since sound was lost.
+    pub trying: u32,
+    /// The way that sound goes; nothing until there is one.
+    pub path: Option<PathInfo>,
+    /// What this device finds of itself, and the other party's device of itself.
+    pub health: Health,
+    pub peer_health: Option<Health>,
+    /// Why it sounds bad, when it does.
+    pub explanation: Option<Explanation>,
     /// In the order in which they were written or came; the oldest are forgotten first, as in a room.
     pub chat: Vec<ChatNow>,
     /// Text reaches the other party now. What is said before is sent when it does.

@@ -8,11 +8,13 @@
 //! It leaves out: windows and words for people, where tokens and settings are kept, and everything about bookings but
 //! showing and calling them.
 
+mod check;
 mod client;
 mod fault;
 mod interface;
 mod join;
 mod link;
+mod network;
 mod socket;
 mod sound;
 mod texts;
@@ -20,6 +22,7 @@ mod updates;
 
 pub mod recording;
 
+pub use check::CheckNow;
 pub use client::Client;
 pub use fault::LinkFault;
 pub use interface::*;
@@ -27,15 +30,17 @@ pub use join::{BadLink, JoinLink};
 pub use link::dev_people;
 pub use updates::Updates;
 
+pub use bellwire_call::check::{CheckFault, CheckReport, Finding, PathMeasured, Severity, Stage, Verdict};
+pub use bellwire_call::explain::{Action, Blame, Explanation, Figure};
 pub use bellwire_call::meeting::MemberSound;
 pub use bellwire_call::{Monotonic, State};
 pub use bellwire_media::{
-    self as media, DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind, IceServer, Processing, Stats,
-    devices,
+    self as media, CandidateKind, DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind, IceServer, PathInfo,
+    Processing, RelayTransport, Stats, devices,
 };
 pub use bellwire_signaling::{
-    self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, ChatLine, Complaint,
-    Departure, DevPerson, DeviceId, EndReason, Ending, ErrorCode, Handle, KeepChat, Peer, Presence, Role, RoomId,
-    SearchView, Side, Token, UnixMs, UserId, You,
+    self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, ChatLine, CheckPath,
+    Complaint, Departure, DevPerson, DeviceId, EndReason, Ending, ErrorCode, Handle, Health, KeepChat, Peer, Presence,
+    Role, RoomId, SearchView, Side, Token, UnixMs, UserId, You,
 };
 pub use url::Url;

@@ -1,26 +1,29 @@
 //! The socket to the server, kept up for as long as the client lives.
 //!
 //! One task makes the connection, says hello, resumes the session that was lost, and tries again when it is gone:
-//! at once the first time, then after a random share of a time that doubles up to half a minute, and never before the
-//! moment that the server asked for. It knows frames and their numbers, and nothing of calls.
+//! after a random share of a time that doubles up to half a minute, and never before the moment that the server asked
+//! for. Its owner says how much hangs on it ([`Urgency`]): in a call it is tried about once a second, and while
+//! sound is lost a silent socket is put to the proof. A socket whose path is in doubt is kept until another one stands,
+//! which takes the session over. It knows frames and their numbers, and nothing of calls.
 //!
-//! Each connection has its own queue for frames to be sent, handed out with [`LinkEvent::Up`]. What waits in it when
-//! the connection is lost is lost with it; the endpoint says again what was not answered.
+//! Each connection has its own queue for frames to be sent, handed out with [`LinkEvent::Up`], also when it replaces one
+//! that was never said to be down. What waits in it when the connection is lost is lost with it; the endpoint says again
+//! what was not answered.
 
-use crate::fault::{self, Lost};
-use crate::socket::{Heard, Socket, connect, message, parse, receive, send};
+mod connector;
+mod dial;
+
+use crate::fault;
+use crate::socket::{Server, receive, send};
 use crate::{LinkFault, Stop};
 use bellwire_signaling::{
-    ClientFrame, CommandId, DevPerson, DeviceId, ErrorCode, Event, Reply, Resume, ServerFrame, SessionId, Token,
-    UnixMs, VERSION, WireError, You, limits,
+    ClientFrame, CommandId, DevPerson, DeviceId, Event, Reply, ServerFrame, Token, UnixMs, WireError, You, limits,
 };
-use futures_util::{SinkExt, StreamExt};
-use rand::RngExt;
-use std::ops::ControlFlow;
+use connector::Connector;
+use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -44,6 +47,14 @@ pub(crate) struct Patience {
     pub last_retry: Duration,
     /// A connection that held this long starts the retries from the beginning.
     pub steady: Duration,
+    /// The same as `connect` and `last_retry` in a call, for TCP alone: after a loss its own retries come after 1, 3 and
+    /// 7 s (RFC 6298), those of a new connection at once.
+    pub hurried_connect: Duration,
+    pub hurried_retry: Duration,
+    /// From the hello to the welcome, in a call.
+    pub hurried_welcome: Duration,
+    /// How soon the answer to a ping has to be there while sound is lost.
+    pub proof: Duration,
 }
 
 impl Default for Patience {
@@ -55,8 +66,42 @@ impl Default for Patience {
             first_retry: Duration::from_millis(250),
             last_retry: Duration::from_secs(30),
             steady: Duration::from_secs(10),
+            hurried_connect: Duration::from_secs(3),
+            hurried_retry: Duration::from_secs(1),
+            hurried_welcome: Duration::from_secs(5),
+            proof: Duration::from_secs(1),
         }
     }
+}
+
+/// How much hangs on the link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    #[default]
+    Calm,
+    /// A call is being connected or goes on.
+    Call,
+    /// Its sound is lost, and the next connection needs the link.
+    SoundLost,
+}
+
+impl Urgency {
+    fn hurries(self) -> bool {
+        match self {
+            Self::Calm => false,
+            Self::Call | Self::SoundLost => true,
+        }
+    }
+}
+
+/// What the owner wants of the link; only the newest counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Orders {
+    urgency: Urgency,
+    /// Counts: the network is another one, so connect anew.
+    renewals: u64,
+    /// Counts: the socket may be dead, so find out.
+    doubts: u64,
 }
 
 /// Who signs in, and where.
@@ -74,6 +119,8 @@ pub(crate) enum LinkEvent {
         resumed: bool,
         you: You,
         server_time: UnixMs,
+        /// The server's address; none where it is behind something that hides it.
+        server: Option<SocketAddr>,
     },
     Event(Event),
     Reply {
@@ -92,6 +139,7 @@ pub(crate) enum LinkEvent {
 /// The loop's end of the link.
 pub(crate) struct Link {
     pub events: mpsc::Receiver<LinkEvent>,
+    orders: watch::Sender<Orders>,
     closing: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -99,10 +147,26 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn start(identity: Identity, patience: Patience) -> Self {
         let (sender, events) = mpsc::channel(TO_READ);
+        let (orders, ordered) = watch::channel(Orders::default());
         let closing = CancellationToken::new();
-        let connector = Connector { identity, patience, events: sender, closing: closing.clone(), session: None };
+        let connector = Connector::new(identity, patience, sender, ordered, closing.clone());
         let task = tokio::spawn(connector.run());
-        Self { events, closing, task }
+        Self { events, orders, closing, task }
+    }
+
+    /// To be told whenever it changes; the same again changes nothing.
+    pub(crate) fn urgency(&self, urgency: Urgency) {
+        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.urgency, urgency) != urgency);
+    }
+
+    /// The network is another one: connects anew at once. What the server asked for is still kept to.
+    pub(crate) fn renew(&self) {
+        self.orders.send_modify(|orders| orders.renewals += 1);
+    }
+
+    /// The socket may be dead: finds out with a ping, and connects anew if there is no answer.
+    pub(crate) fn doubt(&self) {
+        self.orders.send_modify(|orders| orders.doubts += 1);
     }
 
     /// Sends what waits in `frames`, says goodbye and ends, all within `cap`.
@@ -120,8 +184,11 @@ impl Link {
 /// Asks a server that runs for development who is there to sign in as.
 pub async fn dev_people(server: &Url) -> Result<Vec<DevPerson>, LinkFault> {
     let patience = Patience::default();
-    let mut socket = connect(server, patience.connect).await.map_err(|lost| lost.why)?;
     let deadline = Instant::now() + patience.connect;
+    let server = Server::at(server).ok_or(LinkFault::BadAddress)?;
+    let connect = async { server.upgrade(server.tcp().await?).await };
+    let connected = timeout(patience.connect, connect).await.unwrap_or(Err(LinkFault::Unreachable.into()));
+    let mut socket = connected.map_err(|lost| lost.why)?;
     send(&mut socket, &ClientFrame::DevPeople {}, patience.send).await.map_err(|lost| lost.why)?;
     loop {
         match receive(&mut socket, deadline).await.map_err(|lost| lost.why)? {
@@ -129,267 +196,21 @@ pub async fn dev_people(server: &Url) -> Result<Vec<DevPerson>, LinkFault> {
                 let _ = socket.close(None).await;
                 return Ok(people);
             }
-            ServerFrame::Refused { error, .. } => return Err(refusal(error).why),
+            ServerFrame::Refused { error, .. } => return Err(fault::of_wire(&error).why),
             ServerFrame::Welcome { .. } | ServerFrame::Ack { .. } | ServerFrame::Event { .. } => {}
         }
     }
-}
-
-/// Why a connection is over.
-enum Over {
-    Lost(Lost),
-    Stopped(Stop),
-    /// The client is closing, or its loop is gone.
-    Closed,
-}
-
-impl From<Lost> for Over {
-    fn from(lost: Lost) -> Self {
-        Self::Lost(lost)
-    }
-}
-
-/// What can be taken up again.
-struct Session {
-    id: SessionId,
-    /// The number of the newest event that was handed on; none was yet in a new session.
-    seen: Option<u64>,
-}
-
-struct Connector {
-    identity: Identity,
-    patience: Patience,
-    events: mpsc::Sender<LinkEvent>,
-    closing: CancellationToken,
-    session: Option<Session>,
-}
-
-impl Connector {
-    async fn run(mut self) {
-        let mut failures = 0;
-        loop {
-            let began = Instant::now();
-            let over = match self.connection().await {
-                ControlFlow::Break(over) => over,
-                ControlFlow::Continue(never) => match never {},
-            };
-            let lost = match over {
-                Over::Lost(lost) => lost,
-                Over::Stopped(stop) => {
-                    tracing::info!(?stop, "link stopped");
-                    let _ = self.events.send(LinkEvent::Stopped(stop)).await;
-                    return;
-                }
-                Over::Closed => return,
-            };
-            if began.elapsed() >= self.patience.steady {
-                failures = 0;
-            }
-            let retry_in = pause(&self.patience, failures, lost.retry_after);
-            failures += 1;
-            tracing::info!(why = ?lost.why, retry_in_ms = retry_in.as_millis(), "link down");
-            if self.say(LinkEvent::Down { retry_in, why: lost.why }).await.is_break() {
-                return;
-            }
-            tokio::select! {
-                () = sleep(retry_in) => {}
-                () = self.closing.cancelled() => return,
-            }
-        }
-    }
-
-    /// One connection from its making to its end.
-    async fn connection(&mut self) -> ControlFlow<Over, std::convert::Infallible> {
-        self.say(LinkEvent::Connecting).await?;
-        let closing = self.closing.clone();
-        let welcome = tokio::select! {
-            welcome = self.sign_in() => welcome,
-            () = closing.cancelled() => Err(Over::Closed),
-        };
-        let mut socket = match welcome {
-            Ok((socket, up, frames)) => {
-                self.say(up).await?;
-                (socket, frames)
-            }
-            Err(over) => return ControlFlow::Break(over),
-        };
-        ControlFlow::Break(self.carry(&mut socket.0, &mut socket.1).await)
-    }
-
-    /// From nothing to a welcome.
-    async fn sign_in(&mut self) -> Result<(Socket, LinkEvent, mpsc::Receiver<ClientFrame>), Over> {
-        let mut socket = connect(&self.identity.server, self.patience.connect).await.map_err(stop_or_lost)?;
-        let resume = self.session.as_ref().map(|s| Resume { session: s.id.clone(), seen: s.seen.unwrap_or_default() });
-        let hello = ClientFrame::Hello {
-            version: VERSION,
-            token: self.identity.token.clone(),
-            device: self.identity.device.clone(),
-            resume,
-        };
-        let deadline = Instant::now() + self.patience.connect;
-        send(&mut socket, &hello, self.patience.send).await?;
-        loop {
-            match receive(&mut socket, deadline).await? {
-                ServerFrame::Welcome { session, resumed, server_time, you, limits: _ } => {
-                    let seen = self.session.take().filter(|_| resumed).and_then(|old| old.seen);
-                    self.session = Some(Session { id: session, seen });
-                    tracing::info!(resumed, "link up");
-                    let (frames, to_send) = mpsc::channel(TO_SEND);
-                    return Ok((socket, LinkEvent::Up { frames, resumed, you, server_time }, to_send));
-                }
-                ServerFrame::Refused { error, .. } => return Err(over_refusal(error)),
-                ServerFrame::DevPeople { .. } | ServerFrame::Ack { .. } | ServerFrame::Event { .. } => {
-                    tracing::warn!("a frame came before the welcome");
-                }
-            }
-        }
-    }
-
-    /// Moves frames both ways until the connection is over.
-    async fn carry(&mut self, socket: &mut Socket, to_send: &mut mpsc::Receiver<ClientFrame>) -> Over {
-        let mut silent_at = Instant::now() + self.patience.silence;
-        loop {
-            tokio::select! {
-                frame = to_send.recv() => match frame {
-                    Some(frame) => if let Err(lost) = send(socket, &frame, self.patience.send).await {
-                        return lost.into();
-                    },
-                    None if self.closing.is_cancelled() => {
-                        let _ = socket.close(None).await;
-                        return Over::Closed;
-                    }
-                    None => return Lost::from(LinkFault::Silent).into(),
-                },
-                heard = timeout_at(silent_at, socket.next()) => {
-                    silent_at = Instant::now() + self.patience.silence;
-                    match self.heard(socket, heard).await {
-                        ControlFlow::Continue(()) => {}
-                        ControlFlow::Break(over) => return over,
-                    }
-                }
-            }
-        }
-    }
-
-    async fn heard(&mut self, socket: &mut Socket, heard: Heard) -> ControlFlow<Over> {
-        let message = match message(heard) {
-            Ok(message) => message,
-            Err(lost) => return ControlFlow::Break(lost.into()),
-        };
-        match message {
-            Message::Text(text) => match parse(&text) {
-                Some(frame) => self.frame(frame).await,
-                None => ControlFlow::Continue(()),
-            },
-            Message::Ping(_) => match timeout(self.patience.send, socket.flush()).await {
-                Ok(Ok(())) => ControlFlow::Continue(()),
-                Ok(Err(_)) => ControlFlow::Break(Lost::from(LinkFault::Closed).into()),
-                Err(_) => ControlFlow::Break(Lost::from(LinkFault::Silent).into()),
-            },
-            Message::Binary(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => ControlFlow::Continue(()),
-        }
-    }
-
-    async fn frame(&mut self, frame: ServerFrame) -> ControlFlow<Over> {
-        match frame {
-            ServerFrame::Event { seq, event } => self.event(seq, event).await,
-            ServerFrame::Ack { id, reply } => self.say(LinkEvent::Reply { id, result: Ok(reply) }).await,
-            ServerFrame::Refused { id: Some(id), error } => self.say(LinkEvent::Reply { id, result: Err(error) }).await,
-            ServerFrame::Refused { id: None, error } => ControlFlow::Break(over_refusal(error)),
-            ServerFrame::Welcome { .. } | ServerFrame::DevPeople { .. } => {
-                tracing::warn!("a frame came that belongs before the session");
-                ControlFlow::Continue(())
-            }
-        }
-    }
-
-    async fn event(&mut self, seq: u64, event: Event) -> ControlFlow<Over> {
-        let Some(session) = &mut self.session else {
-            return ControlFlow::Continue(());
-        };
-        match session.seen {
-            Some(seen) if seq <= seen => return ControlFlow::Continue(()),
-            Some(seen) if seq > seen + 1 => {
-                tracing::warn!(seen, seq, "events are missing; starting a new session");
-                self.session = None;
-                return ControlFlow::Break(Lost::from(LinkFault::Gap).into());
-            }
-            Some(_) | None => session.seen = Some(seq),
-        }
-        self.say(LinkEvent::Event(event)).await
-    }
-
-    async fn say(&self, event: LinkEvent) -> ControlFlow<Over> {
-        match self.events.send(event).await {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) if self.closing.is_cancelled() => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(Over::Closed),
-        }
-    }
-}
-
-/// How long to wait before the next try: "full jitter" (Brooker, "Exponential Backoff And Jitter", 2015), on top of what
-/// the server asked for, so that those whom it sent away do not come back together.
-fn pause(patience: &Patience, failures: u32, retry_after: Option<Duration>) -> Duration {
-    let ceiling = patience.first_retry.saturating_mul(1 << failures.min(16)).min(patience.last_retry);
-    retry_after.unwrap_or_default() + ceiling.mul_f64(rand::rng().random::<f64>())
-}
-
-fn refusal(error: WireError) -> Lost {
-    fault::of_refusal(error.code, error.retry_after_ms.map(Duration::from_millis))
-}
-
-fn over_refusal(error: WireError) -> Over {
-    match error.code {
-        ErrorCode::Unauthenticated | ErrorCode::TokenExpired | ErrorCode::TokenNotYetValid => {
-            Over::Stopped(Stop::TokenRefused { code: error.code })
-        }
-        ErrorCode::Replaced => Over::Stopped(Stop::Replaced),
-        ErrorCode::UnsupportedVersion => Over::Stopped(Stop::VersionUnsupported),
-        ErrorCode::BadFrame
-        | ErrorCode::TooLarge
-        | ErrorCode::HelloExpected
-        | ErrorCode::NotFound
-        | ErrorCode::TooEarly
-        | ErrorCode::TooLate
-        | ErrorCode::BookingCancelled
-        | ErrorCode::InAnotherCall
-        | ErrorCode::OnAnotherDevice
-        | ErrorCode::WrongState
-        | ErrorCode::StaleGeneration
-        | ErrorCode::RoomFull
-        | ErrorCode::AlreadySearching
-        | ErrorCode::RateLimited
-        | ErrorCode::Unavailable
-        | ErrorCode::Internal => Over::Lost(refusal(error)),
-    }
-}
-
-fn stop_or_lost(lost: Lost) -> Over {
-    if lost.why == LinkFault::BadAddress { Over::Stopped(Stop::BadAddress) } else { Over::Lost(lost) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use bellwire_signaling::SUBPROTOCOL;
+    use futures_util::{SinkExt, StreamExt};
     use tokio::net::TcpListener;
+    use tokio_tungstenite::tungstenite::Message;
     use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
     use tokio_tungstenite::tungstenite::http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
-
-    #[test]
-    fn retries_spread_over_a_time_that_doubles_up_to_the_last_and_come_after_what_was_asked_for() {
-        let patience = Patience::default();
-        for (failures, most_ms) in [(0, 250), (1, 500), (4, 4_000), (7, 30_000), (u32::MAX, 30_000)] {
-            let most = Duration::from_millis(most_ms);
-            let pauses: Vec<Duration> = (0..200).map(|_| pause(&patience, failures, None)).collect();
-            assert!(pauses.iter().all(|pause| *pause <= most), "{failures}");
-            let early = pauses.iter().filter(|pause| **pause < most / 2).count();
-            assert!((50..150).contains(&early), "{failures}: {early} of 200 in the first half");
-            let asked = Duration::from_secs(60);
-            assert!((asked..=asked + most).contains(&pause(&patience, failures, Some(asked))));
-        }
-    }
 
     #[tokio::test]
     async fn a_socket_on_which_nothing_comes_is_given_up() {

@@ -34,8 +34,14 @@ fn history(stand: &Stand, person: &str) -> Vec<CallRecord> {
     runtime.block_on(async {
         let token = Token::new(std::fs::read_to_string(stand.path(&format!("{person}.token"))).unwrap()).unwrap();
         let device = DeviceId::new("history").unwrap();
-        let (client, mut updates) =
-            Client::start(Config { server: stand.url(), token, device, media: media::Config::default(), tones: false });
+        let (client, mut updates) = Client::start(Config {
+            server: stand.url(),
+            token,
+            device,
+            media: media::Config::default(),
+            tones: false,
+            relay_only: false,
+        });
         client.request(Request::History { before: None });
         loop {
             match updates.next().await.expect("the client goes on") {

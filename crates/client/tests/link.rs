@@ -301,7 +301,7 @@ async fn a_client_that_ends_in_a_call_hangs_up_and_says_goodbye() {
     socket.send(&ServerFrame::Ack { id, reply: Reply::Call { call: call.clone() } }).await;
     snapshot_where(&mut updates, "the call", |s| s.call.as_ref().is_some_and(|c| c.call.is_some())).await;
     let ending = tokio::spawn(client.shutdown());
-    let ClientFrame::Command { id, command } = socket.receive().await else { panic!("no command") };
+    let (id, command) = socket.command().await;
     assert_eq!(command, Command::HangUp { call });
     socket.send(&ServerFrame::Ack { id, reply: Reply::Done {} }).await;
     assert!(matches!(socket.message().await, Message::Close(_)));

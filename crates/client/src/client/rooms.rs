@@ -1,8 +1,9 @@
 //! The loop's part for rooms, matches and text: between the meeting, the texts, the sound and the person.
 
 use super::{Loop, Next};
+use crate::link::Urgency;
 use crate::{State, Update};
-use bellwire_call::meeting::{self, Output, Wish};
+use bellwire_call::meeting::{self, MemberSound, Output, Wish};
 use bellwire_call::{Input, MediaEvent, UserCommand};
 use bellwire_media::{Leg, Stats};
 use bellwire_signaling::{ErrorCode, Side};
@@ -61,6 +62,15 @@ impl Loop {
 
     pub(super) fn is_in_room(&self) -> bool {
         self.meeting.room().is_some_and(|room| room.over.is_none())
+    }
+
+    pub(super) fn room_urgency(&self) -> Urgency {
+        let Some(room) = self.meeting.room().filter(|room| room.over.is_none()) else { return Urgency::Calm };
+        let lost = room.members.iter().any(|member| match member.sound {
+            MemberSound::Lost => true,
+            MemberSound::Connecting | MemberSound::Heard => false,
+        });
+        if lost { Urgency::SoundLost } else { Urgency::Call }
     }
 
     /// In a call of this person's own doing: one that rings here is none yet.

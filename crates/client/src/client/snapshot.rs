@@ -27,6 +27,11 @@ impl Loop {
                 | State::Elsewhere
                 | State::Ended { .. } => None,
             },
+            trying: 0,
+            path: None,
+            health: Default::default(),
+            peer_health: None,
+            explanation: None,
             chat: self.texts.of_call(),
             chat_open: self.texts.reaches_callee(),
             keep_chat: call.keep_chat,
@@ -48,6 +53,8 @@ impl Loop {
             output_choice: config.output.clone(),
             processing: config.processing,
             checking: self.sound.is_checking(),
+            check: self.checks.now(self.now()),
+            relay_only: self.relay_only,
         }
     }
 

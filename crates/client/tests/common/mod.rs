@@ -3,7 +3,9 @@
 // Each test program uses its part of this.
 #![allow(dead_code)]
 
-use bellwire_client::signaling::{ClientFrame, Event, Limits, SUBPROTOCOL, ServerFrame, SessionId, limits};
+use bellwire_client::signaling::{
+    ClientFrame, Command, CommandId, Event, Limits, SUBPROTOCOL, ServerFrame, SessionId, limits,
+};
 use bellwire_client::{Client, Config, DeviceId, Snapshot, Token, UnixMs, Update, Updates, Url, UserId, You, media};
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
@@ -69,6 +71,17 @@ impl Socket {
         }
     }
 
+    /// The next command, but for those that ask which relays there are.
+    pub async fn command(&mut self) -> (CommandId, Command) {
+        loop {
+            match self.receive().await {
+                ClientFrame::Command { command: Command::IceServers { .. }, .. } => {}
+                ClientFrame::Command { id, command } => return (id, command),
+                frame => panic!("no command: {frame:?}"),
+            }
+        }
+    }
+
     pub async fn message(&mut self) -> Message {
         within("a frame", self.0.next()).await.unwrap().unwrap()
     }
@@ -104,7 +117,7 @@ pub fn start(server: Url) -> (Client, Updates) {
 pub fn start_with(server: Url, media: media::Config) -> (Client, Updates) {
     let token = Token::new("a.test.token").unwrap();
     let device = DeviceId::new("device-1").unwrap();
-    Client::start(Config { server, token, device, media, tones: false })
+    Client::start(Config { server, token, device, media, tones: false, relay_only: false })
 }
 
 /// The first update of which `pick` makes something.

@@ -77,6 +77,9 @@ struct DeviceOptions {
     /// Play the ring and the other tones on the speaker.
     #[arg(long)]
     tones: bool,
+    /// Send sound by a relay alone, so that the others learn no address of this machine.
+    #[arg(long)]
+    relay_only: bool,
     /// Write this to the others as soon as they can read; more than once for more lines.
     #[arg(long, value_name = "TEXT")]
     say: Vec<String>,
@@ -268,7 +271,7 @@ impl DeviceOptions {
             (None, _, _) => return Err("say where to sign in: --server and --token-file, or --link".into()),
         };
         let device = DeviceId::from_bits(rand::rng().random());
-        let config = Config { server, token, device, media, tones: self.tones };
+        let config = Config { server, token, device, media, tones: self.tones, relay_only: self.relay_only };
         Ok((Device { config, format: self.events, control: self.control, say: self.say }, room))
     }
 }

@@ -119,7 +119,11 @@ impl Session {
                 }
             }
             Update::Stopped(stop) => self.stopped(stop),
-            Update::Level { .. } | Update::MemberStats { .. } | Update::History(_) | Update::Devices(_) => {}
+            Update::Level { .. }
+            | Update::MemberStats { .. }
+            | Update::NetworkChanged
+            | Update::History(_)
+            | Update::Devices(_) => {}
         }
     }
 

@@ -108,6 +108,7 @@ impl Stay {
             Update::Stats(_)
             | Update::Flowing { .. }
             | Update::Level { .. }
+            | Update::NetworkChanged
             | Update::History(_)
             | Update::Devices(_) => {}
         }
