@@ -15,13 +15,14 @@ use crate::closing::{Closing, close, refusal, refusal_until, word};
 use crate::config::waits;
 use crate::inbound;
 use crate::lobby::Device;
+use crate::quality;
 use crate::rate::{self, Bucket};
 use crate::session::{Outgoing, frame};
-use crate::views;
 use bellwire_call::Who;
 use bellwire_signaling::limits::{DEAD_SECONDS, FRAME, HISTORY_PAGE, PING_SECONDS};
 use bellwire_signaling::{
-    ClientFrame, Command, CommandId, Concern, ErrorCode, Reply, ServerFrame, UnixMs, UserId, WireError,
+    BookingId, CallId, CallQuality, ClientFrame, Command, CommandId, Concern, ErrorCode, Reply, ServerFrame, UnixMs,
+    UserId, WireError,
 };
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
@@ -192,6 +193,13 @@ impl Socket<'_> {
                 };
                 self.say(&answer).await
             }
+            Command::Quality { call, quality } => {
+                let answer = match self.keep_quality(&call, &quality).await {
+                    Ok(reply) => ServerFrame::Ack { id, reply },
+                    Err(error) => ServerFrame::Refused { id: Some(id), error },
+                };
+                self.say(&answer).await
+            }
             command if matches!(command.concern(), Concern::Room(_) | Concern::Queue) => {
                 let Peer { who, name, scope, number } = self.peer;
                 let device = Device { who, number: *number, name, scope };
@@ -215,17 +223,27 @@ impl Socket<'_> {
     async fn history(&mut self, before: Option<UnixMs>, limit: u16) -> Result<Reply, WireError> {
         let user: &UserId = &self.peer.who.user;
         let limit = u32::from(limit.min(HISTORY_PAGE));
-        let only = match &self.peer.scope {
-            Scope::Person => None,
-            Scope::Booking(only) => Some(only),
-            Scope::Room(_) => return Ok(Reply::History { calls: Vec::new() }),
-        };
-        match self.app.store.ended_calls(user, only, before, limit).await {
-            Ok(calls) => Ok(Reply::History { calls: calls.iter().filter_map(|c| views::record(c, user)).collect() }),
+        let Some(only) = self.own_calls() else { return Ok(Reply::History { calls: Vec::new() }) };
+        match quality::history(&*self.app.store, user, only, before, limit).await {
+            Ok(calls) => Ok(Reply::History { calls }),
             Err(e) => {
                 warn!(error = %e, "a history could not be read");
                 Err(refusal(ErrorCode::Unavailable))
             }
+        }
+    }
+
+    async fn keep_quality(&mut self, call: &CallId, said: &CallQuality) -> Result<Reply, WireError> {
+        let Some(only) = self.own_calls() else { return Err(refusal(ErrorCode::NotFound)) };
+        quality::keep(&*self.app.store, &self.peer.who.user, only, call, said).await
+    }
+
+    /// The calls that this socket may know of: of one booking, of any, or none at all.
+    fn own_calls(&self) -> Option<Option<&BookingId>> {
+        match &self.peer.scope {
+            Scope::Person => Some(None),
+            Scope::Booking(only) => Some(Some(only)),
+            Scope::Room(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What one person sees of a booking or a call.
 
-use bellwire_call::{BookedCall, Booking};
-use bellwire_signaling::{BookingView, CallRecord, Presence, UserId};
+use bellwire_call::{BookedCall, Booking, Sides};
+use bellwire_signaling::{BookingView, CallQuality, CallRecord, Presence, UserId};
 
 /// The booking as `user` sees it; none for a stranger.
 pub fn booking(booking: &Booking, user: &UserId, presence: impl FnOnce(&UserId) -> Presence) -> Option<BookingView> {
@@ -21,7 +21,8 @@ pub fn booking(booking: &Booking, user: &UserId, presence: impl FnOnce(&UserId) 
     })
 }
 
-/// An ended call as `user` finds it in the history; none for a stranger.
-pub fn record(call: &BookedCall, user: &UserId) -> Option<CallRecord> {
-    call.record_for(call.side_of(user)?)
+/// An ended call as `user` finds it in the history, with how it sounded to them alone; none for a stranger.
+pub fn record(call: &BookedCall, user: &UserId, quality: Option<&Sides<Option<CallQuality>>>) -> Option<CallRecord> {
+    let side = call.side_of(user)?;
+    Some(CallRecord { quality: quality.and_then(|sides| *sides.of(side)), ..call.record_for(side)? })
 }

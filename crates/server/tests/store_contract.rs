@@ -6,7 +6,7 @@ use bellwire_server::store::company::{
 };
 use bellwire_server::store::{
     BookingChange, BookingQuery, Bookings, CallQuery, Changed, Created, KnownPerson, OPEN_BOOKINGS, PersonRole,
-    REPEAT_MS, Repeatable, Sqlite, Store,
+    QualityKept, REPEAT_MS, Repeatable, Sqlite, Store,
 };
 use bellwire_signaling::*;
 
@@ -27,6 +27,7 @@ async fn suite(store: &dyn Store) {
     bookings_change_as_a_whole(store).await;
     open_bookings_are_those_whose_window_is_not_over(store).await;
     calls_are_stored_together_and_ended_ones_are_final(store).await;
+    quality_is_kept_once_for_each_side_of_an_ended_call(store).await;
     rooms_are_kept_until_they_close(store).await;
     blocks_and_reports_are_kept(store).await;
 }
@@ -238,4 +239,41 @@ async fn calls_are_stored_together_and_ended_ones_are_final(store: &dyn Store) {
     assert_eq!((of("called").await, of("b1").await), (2, 0));
     let query = CallQuery { booking: Some(made.id.clone()), person: Some(id("hana")), limit: 1 };
     assert_eq!(store.calls(&query).await.expect("read"), [over2]);
+}
+
+/// Calls `c1`, over, and `c4`, which never was, are from the test before.
+async fn quality_is_kept_once_for_each_side_of_an_ended_call(store: &dyn Store) {
+    let quality = |mos_x10| CallQuality {
+        mos_x10,
+        loss_in_percent: 1,
+        loss_out_percent: 0,
+        round_trip_ms: 40,
+        reconnects: 0,
+        reconnecting_ms: 0,
+        relayed: false,
+        cause: Some(Cause::Jitter),
+    };
+    let keep = async |call: &str, user: &str, only: Option<&str>, mos| {
+        let only = only.map(id::<BookingId>);
+        store.keep_quality(&id(call), &id(user), only.as_ref(), &quality(mos)).await.expect("answered")
+    };
+    let live = booking("live", "hana", "ivo", START);
+    store.create_booking(&live, None, UnixMs(START)).await.expect("stored");
+    let going = BookedCall::invite(id("c9"), id("a9"), &live, Role::Client, id("d1"), UnixMs(START));
+    store.save_calls(&[going]).await.expect("stored");
+    assert_eq!(keep("c9", "hana", None, 40).await, QualityKept::GoesOn);
+    assert_eq!(keep("c4", "hana", None, 40).await, QualityKept::NotFound);
+    assert_eq!(keep("c1", "ana", None, 40).await, QualityKept::NotFound, "a stranger");
+    assert_eq!(keep("c1", "hana", Some("live"), 40).await, QualityKept::NotFound, "another booking");
+    assert_eq!(keep("c1", "hana", Some("called"), 41).await, QualityKept::Now);
+    assert_eq!(keep("c1", "hana", None, 12).await, QualityKept::Already);
+    assert_eq!(keep("c1", "ivo", None, 22).await, QualityKept::Now);
+    assert_eq!(keep("c2", "ivo", None, 33).await, QualityKept::Now);
+    let (first, second, going) = (id("c1"), id("c2"), id("c9"));
+    let all = store.qualities(&[&first, &second, &going]).await.expect("read");
+    let of = |call: &CallId| all.get(call).map(|sides| (sides.caller, sides.callee));
+    assert_eq!(of(&first), Some((Some(quality(41)), Some(quality(22)))));
+    assert_eq!(of(&second), Some((None, Some(quality(33)))));
+    assert_eq!(of(&going), None);
+    assert!(store.qualities(&[]).await.expect("read").is_empty());
 }

@@ -1,14 +1,15 @@
-//! `/v1/calls`: the history of calls, and those that go on.
+//! `/v1/calls`: the history of calls with how they sounded, and those that go on.
 
 use super::error::{ApiError, ErrorBody};
 use super::extract::Query;
 use super::times::Moment;
 use crate::app::App;
+use crate::quality;
 use crate::store::{CALLS_PAGE, CallQuery};
 use axum::Json;
 use axum::extract::State;
-use bellwire_call::BookedCall;
-use bellwire_signaling::{Because, BookingId, CallId, EndReason, Side, UserId};
+use bellwire_call::{BookedCall, Sides};
+use bellwire_signaling::{Because, BookingId, CallId, CallQuality, Cause, EndReason, Side, UserId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -47,6 +48,54 @@ pub struct CallOut {
     /// Absent while the call goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<EndOut>,
+    /// How it sounded, once an app said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualityOut>,
+}
+
+/// How a call sounded on each side, as that side's app said.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QualityOut {
+    #[schema(value_type = Option<SideQualityOut>)]
+    pub caller: Option<CallQuality>,
+    #[schema(value_type = Option<SideQualityOut>)]
+    pub callee: Option<CallQuality>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub struct SideQualityOut {
+    /// Estimated mean opinion score times ten, 10 to 45 (ITU-T G.107).
+    mos_x10: u8,
+    loss_in_percent: u8,
+    loss_out_percent: u8,
+    /// The median.
+    round_trip_ms: u16,
+    /// How often sound was lost, and for how long in all.
+    reconnects: u16,
+    reconnecting_ms: u32,
+    /// At the end, sound went by a relay.
+    relayed: bool,
+    /// What was explained to this side for the longest time.
+    #[schema(value_type = Option<CauseOut>)]
+    cause: Option<Cause>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code)]
+pub enum CauseOut {
+    NothingComes,
+    NothingGoes,
+    MicrophoneSilent,
+    MicrophoneMissing,
+    SpeakerMissing,
+    Loss,
+    Delay,
+    Jitter,
+    Narrow,
+    Echo,
+    Overload,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -112,10 +161,11 @@ pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<CallFilter>)
     }
     let query = CallQuery { person: filter.person, booking: filter.booking, limit };
     let calls = app.store.calls(&query).await?;
-    Ok(Json(CallList { calls: calls.iter().map(shown).collect() }))
+    let qualities = quality::of_calls(&*app.store, &calls).await?;
+    Ok(Json(CallList { calls: calls.iter().map(|call| shown(call, qualities.get(call.id()).copied())).collect() }))
 }
 
-fn shown(call: &BookedCall) -> CallOut {
+fn shown(call: &BookedCall, quality: Option<Sides<Option<CallQuality>>>) -> CallOut {
     CallOut {
         id: call.id().clone(),
         booking: call.booking().clone(),
@@ -130,5 +180,6 @@ fn shown(call: &BookedCall) -> CallOut {
             because: ending.because,
             duration_ms: ending.duration_ms,
         }),
+        quality: quality.map(|Sides { caller, callee }| QualityOut { caller, callee }),
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept: people, bookings, calls, planned rooms, blocks and reports.
+//! What is kept: people, bookings, calls and how they sounded, planned rooms, blocks and reports.
 //!
 //! The traits speak the domain and say what is atomic; [`sqlite`] is the embedded implementation. Each method is one
 //! transaction. `tests/store_contract.rs` runs against every implementation. What is not kept here: sessions, presence and
@@ -7,9 +7,10 @@
 pub mod company;
 pub mod sqlite;
 
-use bellwire_call::{BookedCall, Booking};
-use bellwire_signaling::{AttemptId, BookingId, BookingState, CallId, UnixMs, UserId};
+use bellwire_call::{BookedCall, Booking, Sides};
+use bellwire_signaling::{AttemptId, BookingId, BookingState, CallId, CallQuality, UnixMs, UserId};
 use futures_util::future::BoxFuture;
+use std::collections::HashMap;
 use thiserror::Error;
 
 pub use sqlite::Sqlite;
@@ -35,7 +36,7 @@ pub enum StoreError {
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// All that a server keeps.
-pub trait Store: Bookings + CallStore + People + company::Company {
+pub trait Store: Bookings + CallStore + Qualities + People + company::Company {
     /// Whether it can be written to now.
     fn check(&self) -> Answer<'_, ()>;
 }
@@ -150,4 +151,32 @@ pub trait CallStore: Send + Sync {
         limit: u32,
     ) -> Answer<'a, Vec<BookedCall>>;
     fn calls<'a>(&'a self, query: &'a CallQuery) -> Answer<'a, Vec<BookedCall>>;
+}
+
+/// How calls sounded, by call.
+pub type CallQualities = HashMap<CallId, Sides<Option<CallQuality>>>;
+
+/// What came of a wish to keep how a call sounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QualityKept {
+    Now,
+    /// This side has said it before: that stands.
+    Already,
+    /// The call is not over.
+    GoesOn,
+    NotFound,
+}
+
+pub trait Qualities: Send + Sync {
+    /// Reads, checks and writes in one: how an ended call of `user`, of `booking` alone if given, sounded on their side. It
+    /// goes when the call goes.
+    fn keep_quality<'a>(
+        &'a self,
+        call: &'a CallId,
+        user: &'a UserId,
+        booking: Option<&'a BookingId>,
+        quality: &'a CallQuality,
+    ) -> Answer<'a, QualityKept>;
+    /// Of those calls of which anything is known.
+    fn qualities<'a>(&'a self, calls: &'a [&'a CallId]) -> Answer<'a, CallQualities>;
 }

@@ -4,6 +4,7 @@
 //! other instead of failing half-way, and are on disk when they are answered (`synchronous = FULL`).
 
 mod company;
+mod quality;
 
 use super::{
     Answer, BOOKINGS_PAGE, BookingChange, BookingQuery, Bookings, CALLS_PAGE, CallQuery, CallStore, Changed, Created,

@@ -170,3 +170,66 @@ async fn cancelled_booking_ends_a_call_that_rings_and_is_shown_to_both() {
     let refused = client.ask(Command::Invite { booking: demo.booking, attempt: attempt() }).await;
     assert_eq!(refused.expect_err("refused").code, ErrorCode::BookingCancelled);
 }
+
+fn quality(mos_x10: u8) -> CallQuality {
+    CallQuality {
+        mos_x10,
+        loss_in_percent: 2,
+        loss_out_percent: 0,
+        round_trip_ms: 38,
+        reconnects: 1,
+        reconnecting_ms: 2_400,
+        relayed: true,
+        cause: Some(Cause::Loss),
+    }
+}
+
+#[tokio::test]
+async fn each_side_finds_how_its_call_sounded_and_the_operator_both() {
+    let server = Server::dev();
+    let demo = server.seed();
+    let (mut client, mut provider) = both(&server, &demo).await;
+    let call = connect(&mut client, &mut provider, &demo.booking).await;
+    let said = |mos| Command::Quality { call: call.clone(), quality: quality(mos) };
+    let refusal = client.ask(said(41)).await.expect_err("a call that goes on");
+    assert_eq!(refusal.code, ErrorCode::WrongState);
+    hang_up(&mut client, &mut provider, &call).await;
+    assert_eq!(client.history().await[0].quality, None);
+    client.ok(said(41)).await;
+    client.ok(said(20)).await;
+    assert_eq!(client.history().await[0].quality, Some(quality(41)), "the first word counts");
+    assert_eq!(provider.history().await[0].quality, None, "each side has its own");
+    provider.ok(said(33)).await;
+    assert_eq!(provider.history().await[0].quality, Some(quality(33)));
+
+    let server = server.crash_and_restart();
+    let mut client = Party::sign_in(&server, &demo.client.token, "client-1").await;
+    assert_eq!(client.history().await[0].quality, Some(quality(41)), "it is kept");
+    let (_, list) = rest::answer(rest::request(&server, reqwest::Method::GET, "/v1/calls")).await;
+    let shown = &list["calls"][0]["quality"];
+    assert_eq!((&shown["caller"]["mos_x10"], &shown["callee"]["mos_x10"]), (&41.into(), &33.into()));
+    assert_eq!((&shown["caller"]["cause"], &shown["caller"]["relayed"]), (&"loss".into(), &true.into()));
+}
+
+#[tokio::test]
+async fn quality_of_others_and_beyond_belief_is_refused() {
+    let server = Server::dev();
+    let (demo, others) = (server.seed(), server.seed());
+    let (mut client, mut provider) = both(&server, &demo).await;
+    let call = connect(&mut client, &mut provider, &demo.booking).await;
+    hang_up(&mut client, &mut provider, &call).await;
+    let mut stranger = Party::sign_in(&server, &others.client.token, "stranger").await;
+    let refused = async |party: &mut Party, quality| {
+        let command = Command::Quality { call: call.clone(), quality };
+        party.ask(command).await.expect_err("refused").code
+    };
+    assert_eq!(refused(&mut stranger, quality(41)).await, ErrorCode::NotFound);
+    assert_eq!(refused(&mut client, quality(46)).await, ErrorCode::BadFrame);
+    let too_much = CallQuality { loss_out_percent: 101, ..quality(41) };
+    assert_eq!(refused(&mut client, too_much).await, ErrorCode::BadFrame);
+    assert_eq!(client.history().await[0].quality, None);
+    let (_, own_link) = demo.client.link_parts();
+    let mut guest = Party::sign_in(&server, &own_link, "guest").await;
+    guest.ok(Command::Quality { call: call.clone(), quality: quality(30) }).await;
+    assert_eq!(guest.history().await[0].quality, Some(quality(30)));
+}
