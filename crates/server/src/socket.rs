@@ -11,18 +11,20 @@ pub use upgrade::upgrade;
 
 use crate::app::App;
 use crate::auth::Scope;
+use crate::clock;
 use crate::closing::{Closing, close, refusal, refusal_until, word};
 use crate::config::waits;
 use crate::inbound;
 use crate::lobby::Device;
 use crate::quality;
 use crate::rate::{self, Bucket};
+use crate::relay;
 use crate::session::{Outgoing, frame};
 use bellwire_call::Who;
 use bellwire_signaling::limits::{DEAD_SECONDS, FRAME, HISTORY_PAGE, PING_SECONDS};
 use bellwire_signaling::{
-    BookingId, CallId, CallQuality, ClientFrame, Command, CommandId, Concern, ErrorCode, Reply, ServerFrame, UnixMs,
-    UserId, WireError,
+    BookingId, CallId, CallQuality, ClientFrame, Command, CommandId, Concern, ErrorCode, Purpose, Reply, RoomId,
+    ServerFrame, UnixMs, UserId, WireError,
 };
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
@@ -203,7 +205,10 @@ impl Socket<'_> {
             command if matches!(command.concern(), Concern::Room(_) | Concern::Queue) => {
                 let Peer { who, name, scope, number } = self.peer;
                 let device = Device { who, number: *number, name, scope };
-                let done = self.app.lobby.command(&self.app.switchboard, &device, &command);
+                let done = match &command {
+                    Command::IceServers { purpose: Purpose::Room { room } } => self.relays_of_room(&device, room),
+                    command => self.app.lobby.command(&self.app.switchboard, &device, command),
+                };
                 let answer = match done {
                     Ok(reply) => ServerFrame::Ack { id, reply },
                     Err(error) => ServerFrame::Refused { id: Some(id), error },
@@ -230,6 +235,15 @@ impl Socket<'_> {
                 warn!(error = %e, "a history could not be read");
                 Err(refusal(ErrorCode::Unavailable))
             }
+    /// For a member of the room alone.
+    fn relays_of_room(&self, device: &Device<'_>, room: &RoomId) -> Result<Reply, WireError> {
+        if !self.app.lobby.is_in_room(device, room) {
+            return Err(refusal(ErrorCode::NotFound));
+        }
+        let (servers, lifetime_ms) = relay::grant(self.app, device.who.user.as_str(), clock::now());
+        Ok(Reply::IceServers { servers, lifetime_ms })
+    }
+
         }
     }
 

@@ -11,8 +11,8 @@ use bellwire_call::Who;
 use bellwire_call::matching::QueueRefusal;
 use bellwire_call::rooms::{GRACE_MS, Habit, LinkId, Notice, RoomEffect, RoomRefusal, Rooms};
 use bellwire_signaling::{
-    Candidate, CandidateLine, Command, Concern, Departure, DescriptionKind, ErrorCode, Event, Handle, Reply, Sdp,
-    UnixMs, WireError,
+    Candidate, CandidateLine, Command, Concern, Departure, DescriptionKind, ErrorCode, Event, Handle, Reply, RoomId,
+    Sdp, UnixMs, WireError,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -107,6 +107,13 @@ impl Lobby {
             | Command::AnswerCheck { .. } => Err(ErrorCode::WrongState),
         };
         answer.map(|()| Reply::Done {}).map_err(refusal)
+    }
+
+    /// Whether this device is in the room now.
+    pub fn is_in_room(&self, device: &Device<'_>, room: &RoomId) -> bool {
+        let state = self.lock();
+        let link = state.natives.get(device.who).map(|native| native.link);
+        device.scope.admits_room(room) && link.is_some_and(|link| state.rooms.member(room, link).is_some())
     }
 
     /// The device's socket of this number is lost; its session may come back.

@@ -1,18 +1,20 @@
 //! The switchboard's task: its state, its loop, and what it does with each input.
 
 use super::flush::Spool;
+use super::readiness::Ready;
 use super::{Input, SignIn};
 use crate::app::Health;
 use crate::auth::Scope;
 use crate::clock;
 use crate::closing::{refusal, refusal_until};
+use crate::relay::Relay;
 use crate::session::Session;
 use crate::store::{Store, StoreError};
 use crate::views;
 use bellwire_call::{Booking, Exchange, Who};
 use bellwire_signaling::{
-    AttemptId, BookingId, CallId, Candidate, Command, CommandId, DeviceId, ErrorCode, Event, Presence, Reach, Reply,
-    UnixMs, UserId, WireError,
+    AttemptId, BookingId, CallId, Candidate, Command, CommandId, DeviceId, ErrorCode, Event, Presence, Purpose, Reach,
+    Reply, UnixMs, UserId, WireError,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -33,6 +35,7 @@ pub(super) struct Desk {
     pub exchange: Exchange,
     pub store: Arc<dyn Store>,
     pub health: Arc<Health>,
+    pub relay: Arc<Relay>,
     pub changes: Arc<AtomicU64>,
     pub dev: bool,
     pub sessions: HashMap<Who, Session>,
@@ -44,6 +47,7 @@ pub(super) struct Desk {
     pub spool: Spool,
     /// Calls that could not be stored when they began, and were taken back.
     pub undone: HashSet<CallId>,
+    pub ready: Ready,
 }
 
 #[derive(Default)]
@@ -69,6 +73,7 @@ impl Desk {
     pub async fn open(
         store: Arc<dyn Store>,
         health: Arc<Health>,
+        relay: Arc<Relay>,
         changes: Arc<AtomicU64>,
         dev: bool,
     ) -> Result<Self, StoreError> {
@@ -83,6 +88,7 @@ impl Desk {
             exchange,
             store,
             health,
+            relay,
             changes,
             dev,
             sessions: HashMap::new(),
@@ -92,6 +98,7 @@ impl Desk {
             saves: Vec::new(),
             spool: Spool::default(),
             undone: HashSet::new(),
+            ready: Ready::default(),
         })
     }
 
@@ -183,6 +190,12 @@ impl Desk {
                 };
                 (result, made)
             }
+            Command::IceServers { purpose: Purpose::Call { call } } => {
+                (self.ice_servers(&who, &scope, &call, now).map_err(refusal), None)
+            }
+            Command::Readiness { booking, readiness } => {
+                (self.note_readiness(&who, &scope, &booking, readiness, now).map_err(refusal), None)
+            }
             mut command => {
                 if let Command::Candidates { candidates, .. } = &mut command {
                     keep_allowed(candidates, self.dev);
@@ -237,6 +250,14 @@ impl Desk {
         }
     }
 
+    /// For a party of a live call alone; a call of others is as one that does not exist.
+    fn ice_servers(&self, who: &Who, scope: &Scope, call: &CallId, now: UnixMs) -> Result<Reply, ErrorCode> {
+        let call = self.exchange.call(call).filter(|call| !call.is_ended() && call.side_of(&who.user).is_some());
+        call.filter(|call| scope.admits_booking(call.booking())).ok_or(ErrorCode::NotFound)?;
+        let (servers, lifetime_ms) = self.relay.grant(who.user.as_str(), now);
+        Ok(Reply::IceServers { servers, lifetime_ms })
+    }
+
     async fn booking_changed(&mut self, booking: &Booking) {
         let now = clock::now();
         self.exchange.booking_changed(booking, now);
@@ -270,7 +291,12 @@ impl Desk {
     fn views(&self, who: &Who, bookings: &[Booking]) -> Vec<bellwire_signaling::BookingView> {
         let scope = self.sessions.get(who).map(|session| &session.scope);
         let shown = bookings.iter().filter(|booking| scope.is_none_or(|scope| scope.admits_booking(&booking.id)));
-        shown.filter_map(|b| views::booking(b, &who.user, |peer| self.presence_of(peer, &b.id))).collect()
+        let view = |booking: &Booking| {
+            views::booking(booking, &who.user, |peer| {
+                (self.presence_of(peer, &booking.id), self.ready.of(&booking.id, peer))
+            })
+        };
+        shown.filter_map(view).collect()
     }
 
     /// A person whose only devices are signed in for other bookings cannot be reached for this one.

@@ -9,10 +9,12 @@
 
 mod desk;
 mod flush;
+mod readiness;
 mod sessions;
 
 use crate::app::Health;
 use crate::auth::Scope;
+use crate::relay::Relay;
 use crate::session::Line;
 use crate::store::{Store, StoreError};
 use bellwire_call::{Booking, Who};
@@ -83,11 +85,12 @@ impl Switchboard {
     pub async fn start(
         store: Arc<dyn Store>,
         health: Arc<Health>,
+        relay: Arc<Relay>,
         dev: bool,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let changes = Arc::new(AtomicU64::new(0));
         let (mailbox, inputs) = mpsc::channel(MAILBOX);
-        let desk = Desk::open(store, health, changes.clone(), dev).await?;
+        let desk = Desk::open(store, health, relay, changes.clone(), dev).await?;
         let task = tokio::spawn(desk.run(inputs));
         Ok((Self { mailbox, changes }, task))
     }

@@ -124,6 +124,7 @@ impl Desk {
                 line.out.try_send(Outgoing::Close(closing)).ok();
             }
         }
+        self.ready.forget_closed(now);
         metrics::gauge!("bellwire_calls_live").set(self.exchange.live_calls() as f64);
         metrics::gauge!("bellwire_sessions").set(self.sessions.len() as f64);
         self.retry_spool().await;

@@ -7,6 +7,7 @@ mod hostile;
 mod older;
 mod operation;
 mod outage;
+mod relay;
 mod rest;
 mod rooms;
 mod sessions;
