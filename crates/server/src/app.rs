@@ -1,6 +1,7 @@
 //! Everything that a request or a socket needs, wired once at the start.
 
 use crate::auth::{BadToken, Grant, Identity, Keyring, Scope, TokenRole};
+use crate::checks::Checks;
 use crate::clock;
 use crate::config::{Config, Older, Secret};
 use crate::crowd::Crowd;
@@ -38,6 +39,7 @@ pub struct App {
     pub rates: UserRates,
     pub addresses: Arc<Addresses>,
     pub crowd: Crowd,
+    pub checks: Checks,
     pub relay: Arc<Relay>,
     pub operator_key: Secret,
     /// Where join links lead.
@@ -111,6 +113,7 @@ pub async fn start(
         rates: UserRates::default(),
         addresses: Arc::default(),
         crowd: Crowd::new(std::time::Instant::now()),
+        checks: Checks::default(),
         relay,
         operator_key,
         public_url,

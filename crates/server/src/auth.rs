@@ -16,6 +16,8 @@ use thiserror::Error;
 /// The issuer of the server's own tokens, and for whom they are.
 pub const OWN_ISSUER: &str = "bellwire";
 pub const OWN_AUDIENCE: &str = "bellwire";
+/// Whom the server's own tokens for echo peers name. Nobody else's token may.
+pub const ECHO_USER: &str = "bellwire.echo";
 pub const LEEWAY_SECONDS: u64 = 30;
 const OWN_KEY_ID: &str = "bellwire-own";
 const LONGEST_NAME: usize = 200;
@@ -40,6 +42,8 @@ pub enum Scope {
     Booking(BookingId),
     /// One room, and nothing else.
     Room(RoomId),
+    /// Answering checks, and nothing else: it is nobody's party.
+    Echo,
 }
 
 impl Scope {
@@ -47,14 +51,14 @@ impl Scope {
         match self {
             Self::Person => true,
             Self::Booking(only) => only == booking,
-            Self::Room(_) => false,
+            Self::Room(_) | Self::Echo => false,
         }
     }
 
     pub fn admits_room(&self, room: &RoomId) -> bool {
         match self {
             Self::Person => true,
-            Self::Booking(_) => false,
+            Self::Booking(_) | Self::Echo => false,
             Self::Room(only) => only == room,
         }
     }
@@ -121,6 +125,9 @@ struct Claims {
     booking: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     room: Option<String>,
+    /// Only in the server's own tokens.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    echo: bool,
 }
 
 impl Keyring {
@@ -190,12 +197,13 @@ impl Keyring {
             username: None,
             booking: match &grant.scope {
                 Scope::Booking(booking) => Some(booking.to_string()),
-                Scope::Person | Scope::Room(_) => None,
+                Scope::Person | Scope::Room(_) | Scope::Echo => None,
             },
             room: match &grant.scope {
                 Scope::Room(room) => Some(room.to_string()),
-                Scope::Person | Scope::Booking(_) => None,
+                Scope::Person | Scope::Booking(_) | Scope::Echo => None,
             },
+            echo: grant.scope == Scope::Echo,
         };
         let header = Header { kid: Some(OWN_KEY_ID.into()), ..Header::new(self.own_algorithm) };
         Ok(Token::new(jsonwebtoken::encode(&header, &claims, &self.own)?)?)
@@ -207,11 +215,15 @@ fn identity(claims: Claims) -> Result<Identity, BadToken> {
     if name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME || name.chars().any(char::is_control)) {
         return Err(BadToken::Refused);
     }
+    let echo = claims.echo || claims.sub == ECHO_USER;
+    if echo && (claims.iss != OWN_ISSUER || !claims.echo || claims.sub != ECHO_USER) {
+        return Err(BadToken::Refused);
+    }
     Ok(Identity {
         user: UserId::new(&claims.sub).map_err(|_| BadToken::Refused)?,
         role: claims.role,
         name: name.filter(|name| !name.is_empty()),
-        scope: scope(claims.booking, claims.room)?,
+        scope: if echo { Scope::Echo } else { scope(claims.booking, claims.room)? },
         expires_at: UnixMs(claims.exp.saturating_mul(1_000)),
     })
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7420";
 pub const DEFAULT_DATA_DIR: &str = "bellwire-data";
 
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 28] = [
     "dev",
     "listen",
     "data_dir",
@@ -31,6 +31,7 @@ const KEYS: [&str; 27] = [
     "older",
     "guests",
     "origins",
+    "echo",
     "relay",
     "relay_listen",
     "relay_address",
@@ -76,6 +77,9 @@ pub struct Config {
     /// Origins (`https://app.example`, or `*`) of web pages that may speak to the older systems' gateways. With `dev` and
     /// without this: any.
     pub origins: Vec<String>,
+    /// Whether the server starts an echo peer for checks, `bellwire-echo`, from beside itself. Without this: with `dev`, if the
+    /// program is there.
+    pub echo: Option<bool>,
     /// Whether the server relays sound itself (TURN). Without this: yes, unless `turn_urls` names others.
     pub relay: Option<bool>,
     /// Where TURN alone listens, on UDP and TCP. Without this: with everything else, at `listen`.
@@ -178,6 +182,7 @@ impl Default for Config {
             older: Vec::new(),
             guests: None,
             origins: Vec::new(),
+            echo: None,
             relay: None,
             relay_listen: None,
             relay_address: None,
@@ -203,6 +208,7 @@ pub struct Overrides {
     pub older: Vec<Older>,
     pub guests: bool,
     pub origins: Vec<String>,
+    pub echo: bool,
 }
 
 impl Config {
@@ -231,6 +237,9 @@ impl Config {
         }
         if overrides.guests {
             config.guests = Some(true);
+        }
+        if overrides.echo {
+            config.echo = Some(true);
         }
         if !overrides.origins.is_empty() {
             config.origins.clone_from(&overrides.origins);
@@ -298,6 +307,7 @@ impl Config {
             ("older", Some(list(self.older.iter().map(|older| quoted(older.word())).collect()))),
             ("guests", self.guests.map(|guests| guests.to_string())),
             ("origins", Some(list(self.origins.iter().map(|origin| quoted(origin)).collect()))),
+            ("echo", self.echo.map(|echo| echo.to_string())),
             ("relay", self.relay.map(|relay| relay.to_string())),
             ("relay_listen", self.relay_listen.as_deref().map(quoted)),
             ("relay_address", self.relay_address.map(|address| quoted(&address.to_string()))),

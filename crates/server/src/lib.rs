@@ -7,11 +7,13 @@
 
 pub mod app;
 pub mod auth;
+pub mod checks;
 pub mod clock;
 pub mod closing;
 pub mod config;
 pub mod crowd;
 pub mod data_dir;
+pub mod echo;
 mod files;
 pub mod gateways;
 pub mod http;

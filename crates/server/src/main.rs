@@ -51,6 +51,10 @@ struct Serve {
     /// Web pages of these origins may speak to the gateways of older systems; `*` is any.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     origins: Vec<String>,
+    /// Start `bellwire-echo`, with which apps check sound and network before a call, from beside this program. With --dev it is
+    /// started if it is there.
+    #[arg(long)]
+    echo: bool,
     /// Print the settings, without secrets, and end.
     #[arg(long)]
     print_config: bool,
@@ -117,6 +121,7 @@ async fn run(args: Serve) -> Result<()> {
         older: args.older,
         guests: args.guests,
         origins: args.origins,
+        echo: args.echo,
     };
     let config = Config::load(args.place.config.as_deref(), &overrides)?;
     if args.print_config {

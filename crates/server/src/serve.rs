@@ -8,10 +8,11 @@ mod connection;
 mod listening;
 
 use crate::app::{self, App, Started};
+use crate::checks::Checks;
 use crate::config::{Config, waits};
 use crate::data_dir::{DataDir, Running};
 use crate::tls::Tls;
-use crate::{http, metrics};
+use crate::{echo, http, metrics};
 use anyhow::Result;
 use connection::Services;
 use listening::Listening;
@@ -38,6 +39,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>, ready: impl F
     let upkeep = tokio::spawn(metrics::upkeep(app.metrics.clone()));
     app.tasks.spawn(app.lobby.clone().keep_time(app.draining.clone()));
     app.tasks.spawn(app.watch.clone().run(app.draining.clone()));
+    app.tasks.spawn(Checks::keep_time(app.clone(), app.draining.clone()));
+    start_echo(&app, address);
     if let Some(hub) = app.relay.hub() {
         app.tasks.spawn(hub.run(app.draining.clone()));
     }
@@ -66,6 +69,22 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>, ready: impl F
     data.clear_running();
     info!("stopped");
     Ok(())
+}
+
+/// Starts the echo peer where it is wanted and there.
+fn start_echo(app: &Arc<App>, listens: SocketAddr) {
+    if !app.config.echo.unwrap_or(app.config.dev) {
+        return;
+    }
+    match echo::program() {
+        Some(program) => {
+            app.tasks.spawn(echo::keep(app.clone(), listens, program, app.draining.clone()));
+        }
+        None if app.config.echo == Some(true) => {
+            warn!("bellwire-echo is not beside this program: nothing answers checks");
+        }
+        None => info!("bellwire-echo is not beside this program: nothing answers checks"),
+    }
 }
 
 async fn accept_until(app: &Arc<App>, listener: TcpListener, services: Services, stop: impl Future<Output = ()>) {

@@ -89,6 +89,7 @@ async fn serve(app: Arc<App>, io: Upgraded, origin: Origin) {
             let mut socket = Socket { app: &app, ws: &mut ws, peer: &peer, bucket: full_bucket(), bad: 0, over: 0 };
             let end = socket.run(&mut queue).await;
             app.lobby.native_lost(&peer.who, peer.number);
+            app.checks.lost(&app, &peer.who, peer.number);
             app.switchboard.lost(peer.who, peer.number).await.ok();
             end
         }
@@ -188,6 +189,15 @@ impl Socket<'_> {
     async fn command(&mut self, id: CommandId, command: Command) -> Flow {
         metrics::counter!("bellwire_commands_total", "command" => command_name(&command)).increment(1);
         match command {
+            command if command.concern() == Concern::Check || self.peer.scope == Scope::Echo => {
+                let Peer { who, name, scope, number } = self.peer;
+                let device = Device { who, number: *number, name, scope };
+                let answer = match self.app.checks.command(self.app, &device, &command) {
+                    Ok(reply) => ServerFrame::Ack { id, reply },
+                    Err(error) => ServerFrame::Refused { id: Some(id), error },
+                };
+                self.say(&answer).await
+            }
             Command::History { before, limit } => {
                 let answer = match self.history(before, limit).await {
                     Ok(reply) => ServerFrame::Ack { id, reply },
@@ -225,6 +235,15 @@ impl Socket<'_> {
         }
     }
 
+    /// For a member of the room alone.
+    fn relays_of_room(&self, device: &Device<'_>, room: &RoomId) -> Result<Reply, WireError> {
+        if !self.app.lobby.is_in_room(device, room) {
+            return Err(refusal(ErrorCode::NotFound));
+        }
+        let (servers, lifetime_ms) = relay::grant(self.app, device.who.user.as_str(), clock::now());
+        Ok(Reply::IceServers { servers, lifetime_ms })
+    }
+
     async fn history(&mut self, before: Option<UnixMs>, limit: u16) -> Result<Reply, WireError> {
         let user: &UserId = &self.peer.who.user;
         let limit = u32::from(limit.min(HISTORY_PAGE));
@@ -235,15 +254,6 @@ impl Socket<'_> {
                 warn!(error = %e, "a history could not be read");
                 Err(refusal(ErrorCode::Unavailable))
             }
-    /// For a member of the room alone.
-    fn relays_of_room(&self, device: &Device<'_>, room: &RoomId) -> Result<Reply, WireError> {
-        if !self.app.lobby.is_in_room(device, room) {
-            return Err(refusal(ErrorCode::NotFound));
-        }
-        let (servers, lifetime_ms) = relay::grant(self.app, device.who.user.as_str(), clock::now());
-        Ok(Reply::IceServers { servers, lifetime_ms })
-    }
-
         }
     }
 
@@ -257,7 +267,7 @@ impl Socket<'_> {
         match &self.peer.scope {
             Scope::Person => Some(None),
             Scope::Booking(only) => Some(Some(only)),
-            Scope::Room(_) => None,
+            Scope::Room(_) | Scope::Echo => None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! What one person sees of a booking or a call.
 
 use bellwire_call::{BookedCall, Booking, Sides};
-use bellwire_signaling::{BookingView, CallQuality, CallRecord, Presence, UserId};
+use bellwire_signaling::{BookingView, CallQuality, CallRecord, Presence, Readiness, UserId};
 
 /// The booking as `user` sees it; none for a stranger.
-pub fn booking(booking: &Booking, user: &UserId, presence: impl FnOnce(&UserId) -> Presence) -> Option<BookingView> {
+pub fn booking(booking: &Booking, user: &UserId, peer: impl FnOnce(&UserId) -> (Presence, Readiness)) -> Option<BookingView> {
     let you = booking.role_of(user)?;
+    let (presence, peer_readiness) = peer(&booking.person(you.other()).user);
     Some(BookingView {
         booking: booking.id.clone(),
         topic: booking.topic.clone(),
@@ -16,8 +17,8 @@ pub fn booking(booking: &Booking, user: &UserId, presence: impl FnOnce(&UserId) 
         state: booking.state,
         you,
         peer: booking.peer(you.other()),
-        presence: presence(&booking.person(you.other()).user),
-        peer_readiness: bellwire_signaling::Readiness::Unknown,
+        presence,
+        peer_readiness,
     })
 }
 
