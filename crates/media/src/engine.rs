@@ -28,8 +28,13 @@ const DEVICE_EVENTS: usize = 64;
 
 /// A connection that does not flow so long after both descriptions are set has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The older connection is kept so long after a newer one flows: what is under way still arrives.
+/// The older connection is kept so long after a newer one flows and the far side has said that it hears us there: what is
+/// under way still arrives.
 const OVERLAP: Duration = Duration::from_secs(1);
+/// For so long at most if the far side does not say so.
+const LONGEST_OVERLAP: Duration = Duration::from_secs(4);
+/// Connections of a leg that do not flow yet; when one more is opened the oldest of them goes, of which nothing came.
+const MOST_UNPROVEN: usize = 3;
 
 /// The sound of one device of one person.
 pub struct Engine {
@@ -299,7 +304,12 @@ impl Loop {
                 }
             }
             PeerEvent::Text(text) => self.emit(Event::Text { leg, text }),
-            PeerEvent::Reported(report) => connected.report = Some(report),
+            PeerEvent::Reported(report) => {
+                connected.report = Some(report);
+                if connected.flowed {
+                    self.supersede_older(id.place());
+                }
+            }
             PeerEvent::Path(path) => {
                 if connected.path.replace(path) != Some(path) {
                     self.emit(Event::Path { leg, generation, path });
@@ -365,6 +375,10 @@ impl Loop {
             let why = format!("there are {MOST_LEGS} far sides already");
             return self.emit(Event::Failed { leg, generation, why });
         }
+        let unproven: Vec<Place> = self.of_leg(leg).filter(|(_, c)| !c.flowed).map(|(place, _)| *place).collect();
+        if unproven.len() >= MOST_UNPROVEN {
+            self.forget(unproven[0]);
+        }
         self.wants.call = true;
         self.keep_devices();
         self.opened += 1;
@@ -412,11 +426,7 @@ impl Loop {
         let Some(connected) = self.peers.get_mut(&place) else { return };
         connected.flowed = true;
         connected.deadline = None;
-        let until = Instant::now() + OVERLAP;
-        for (_, older) in self.peers.range_mut((leg, 0)..place) {
-            older.superseded.get_or_insert(until);
-            older.deadline = None;
-        }
+        self.supersede_older(place);
         if self.peers.get(&place).is_some_and(|connected| connected.superseded.is_none()) {
             tracing::info!(leg = leg.0, generation, "sound flows");
             self.emit(Event::Flowing { leg, generation });
@@ -424,6 +434,16 @@ impl Loop {
         let carrier = self.carrier(leg);
         if carrier.is_some() && carrier != before {
             self.emit(Event::TextOpen { leg });
+        }
+    }
+
+    /// The connections before this one, which flows, are closed soon.
+    fn supersede_older(&mut self, place: Place) {
+        let proven = self.peers.get(&place).is_some_and(|connected| connected.report.is_some());
+        let until = Instant::now() + if proven { OVERLAP } else { LONGEST_OVERLAP };
+        for (_, older) in self.peers.range_mut((place.0, Generation::MIN)..place) {
+            older.superseded = Some(older.superseded.map_or(until, |already| already.min(until)));
+            older.deadline = None;
         }
     }
 
@@ -447,6 +467,12 @@ impl Loop {
         self.forget(place);
         if !superseded {
             let (leg, generation) = place;
+            // What it was to replace is kept after all.
+            if self.of_leg(leg).all(|(_, older)| older.superseded.is_some()) {
+                for (_, older) in self.peers.range_mut((leg, Generation::MIN)..place) {
+                    older.superseded = None;
+                }
+            }
             tracing::info!(leg = leg.0, generation, why, "connection failed");
             self.emit(Event::Failed { leg, generation, why });
         }

@@ -1,7 +1,8 @@
 //! What is heard of the far sides: a receive side for each connection, one voice for each leg, and the sum of them.
 //!
-//! Of the connections of a leg the newest that flows is heard; a change fades over 10 ms. The legs are added up; keeping the
-//! sum within full scale is left to whoever plays it.
+//! Of the connections of a leg the newest that flows is heard, and while none does the one that was heard last: it may come
+//! back. A change fades over 10 ms, as does the end of what is forgotten. The legs are added up; keeping the sum within full
+//! scale is left to whoever plays it.
 
 use crate::audio::{ConnectionId, Note, Packet};
 use crate::opus::OpusError;
@@ -19,6 +20,8 @@ const STALL: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub struct Hearing {
     legs: BTreeMap<Leg, FarSide>,
+    /// Where legs that are gone were cut off.
+    cut: f32,
 }
 
 /// The connections of one leg, oldest first.
@@ -26,6 +29,8 @@ pub struct Hearing {
 struct FarSide {
     connections: Vec<Receiving>,
     heard: Option<ConnectionId>,
+    /// The last sample that was heard.
+    last: f32,
     voice: Voice,
 }
 
@@ -60,6 +65,7 @@ impl Hearing {
             if let Some(speaking) = far_side.voice.end() {
                 say(Note::Speaking { id: Some(id), speaking });
             }
+            self.cut += far_side.last;
             self.legs.remove(&id.leg);
         }
     }
@@ -77,6 +83,10 @@ impl Hearing {
     pub fn play(&mut self, time: Duration, frame: &mut Frame, say: &mut impl FnMut(Note)) {
         for far_side in self.legs.values_mut() {
             far_side.play(time, frame, say);
+        }
+        let cut = std::mem::take(&mut self.cut);
+        if cut != 0.0 {
+            frame.iter_mut().enumerate().for_each(|(i, sample)| *sample += cut * (1.0 - fade(i)));
         }
     }
 
@@ -99,6 +109,11 @@ impl Hearing {
     }
 }
 
+/// The weight of the new at this sample of a frame.
+fn fade(at: usize) -> f32 {
+    at as f32 / FRAME as f32
+}
+
 impl FarSide {
     fn connection(&mut self, id: ConnectionId) -> Option<&mut Receiving> {
         self.connections.iter_mut().find(|receiving| receiving.id == id)
@@ -114,21 +129,23 @@ impl FarSide {
             }
         }
         let newest_flowing = self.connections.iter().rfind(|receiving| receiving.flowing);
-        let to = newest_flowing.or(self.connections.first()).map(|receiving| receiving.id);
+        let newest_flowing = newest_flowing.map(|receiving| receiving.id);
+        let to = newest_flowing.or(self.heard).or(self.connections.first().map(|receiving| receiving.id));
         let sound = |id: Option<ConnectionId>| {
-            self.connections.iter().find(|receiving| Some(receiving.id) == id).map_or(&SILENCE, |of| &of.sound)
+            self.connections.iter().find(|receiving| Some(receiving.id) == id).map(|receiving| &receiving.sound)
         };
+        // One that was forgotten is held where it was cut off.
+        let held = [self.last; FRAME];
         let faded: Frame;
+        let new = sound(to).unwrap_or(&SILENCE);
         let heard = if to == self.heard {
-            sound(to)
+            new
         } else {
-            let (old, new) = (sound(self.heard), sound(to));
-            faded = std::array::from_fn(|i| {
-                let weight = i as f32 / FRAME as f32;
-                old[i] * (1.0 - weight) + new[i] * weight
-            });
+            let old = sound(self.heard).unwrap_or(&held);
+            faded = std::array::from_fn(|i| old[i] * (1.0 - fade(i)) + new[i] * fade(i));
             &faded
         };
+        self.last = heard[FRAME - 1];
         for (sample, heard) in frame.iter_mut().zip(heard) {
             *sample += heard;
         }

@@ -180,10 +180,14 @@ struct Connection {
 /// The ICE agent sends its checks, and the nomination that follows a good one, every 200 ms, or at once when it learns of
 /// a candidate. So the offering side, which nominates, tells it of a known candidate again under another guise, a few
 /// times in the first moments: the checks go to the same address, only sooner.
+///
+/// It also gives an address up after eight checks, which are soon lost on a bad network or on the way by two relays. So it
+/// is told of all of them again each second until one has answered.
 struct Nudge {
     at: Instant,
     given: usize,
-    address: String,
+    /// Addresses and ports as candidates have them.
+    addresses: Vec<String>,
 }
 
 /// Between a nudge and the one before.
@@ -195,23 +199,40 @@ const NUDGES: [Duration; 5] = [
     Duration::from_millis(80),
 ];
 
+/// When those are over, and so many of them.
+const LATER_NUDGES: Duration = Duration::from_secs(1);
+const MOST_LATER_NUDGES: usize = 8;
+/// Addresses that are told of again; more are left to themselves.
+const MOST_NUDGED: usize = 16;
+
 impl Nudge {
-    fn first(candidate: &str) -> Option<Self> {
-        let mut fields = candidate.split(' ').skip(4);
-        let (address, port) = (fields.next()?, fields.next()?);
-        address.parse::<std::net::IpAddr>().ok()?;
-        Some(Self { at: Instant::now() + NUDGES[0], given: 0, address: format!("{address} {port}") })
+    fn begin() -> Self {
+        Self { at: Instant::now() + NUDGES[0], given: 0, addresses: Vec::new() }
     }
 
-    /// The guise: the lowest priority, so that the pair in use is never this one.
-    fn candidate(&self) -> String {
-        format!("candidate:nudge 1 udp 1 {} typ srflx raddr 0.0.0.0 rport {}", self.address, self.given + 1)
+    /// Names are left out: they would be looked up again each time.
+    fn add(&mut self, candidate: &str) {
+        let mut fields = candidate.split(' ').skip(4);
+        if let (Some(address), Some(port)) = (fields.next(), fields.next())
+            && address.parse::<IpAddr>().is_ok()
+            && self.addresses.len() < MOST_NUDGED
+        {
+            self.addresses.push(format!("{address} {port}"));
+        }
+    }
+
+    /// The guises: of the lowest priority, so that the pair in use is never one of these.
+    fn candidates(&self) -> Vec<String> {
+        let told = if self.given < NUDGES.len() { 1 } else { MOST_NUDGED };
+        let guise =
+            |address| format!("candidate:nudge 1 udp 1 {address} typ srflx raddr 0.0.0.0 rport {}", self.given + 1);
+        self.addresses.iter().take(told).map(guise).collect()
     }
 
     fn next(mut self) -> Option<Self> {
         self.given += 1;
-        self.at += *NUDGES.get(self.given)?;
-        Some(self)
+        self.at += NUDGES.get(self.given).copied().unwrap_or(LATER_NUDGES);
+        (self.given < NUDGES.len() + MOST_LATER_NUDGES).then_some(self)
     }
 }
 
@@ -423,9 +444,13 @@ impl Connection {
                 tracing::debug!(id = ?self.id, "candidate of a section that is not used left out");
                 continue;
             }
-            if !self.nudged && *kind == DescriptionKind::Answer {
-                self.nudge = Nudge::first(&candidate.candidate);
-                self.nudged = self.nudge.is_some();
+            if *kind == DescriptionKind::Answer {
+                if !std::mem::replace(&mut self.nudged, true) {
+                    self.nudge = Some(Nudge::begin());
+                }
+                if let Some(nudge) = &mut self.nudge {
+                    nudge.add(&candidate.candidate);
+                }
             }
             let init = RTCIceCandidateInit {
                 candidate: candidate.candidate,
@@ -442,9 +467,11 @@ impl Connection {
 
     async fn nudge(&mut self) {
         let Some(nudge) = self.nudge.take() else { return };
-        let init = RTCIceCandidateInit { candidate: nudge.candidate(), sdp_mline_index: Some(0), ..Default::default() };
-        if let Err(error) = self.made.connection.add_ice_candidate(init).await {
-            tracing::debug!(%error, id = ?self.id, "nudge not taken");
+        for candidate in nudge.candidates() {
+            let init = RTCIceCandidateInit { candidate, sdp_mline_index: Some(0), ..Default::default() };
+            if let Err(error) = self.made.connection.add_ice_candidate(init).await {
+                tracing::debug!(%error, id = ?self.id, "nudge not taken");
+            }
         }
         self.nudge = nudge.next();
     }

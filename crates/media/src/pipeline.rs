@@ -151,6 +151,8 @@ pub struct ReceiveSide {
     scratch: Vec<f32>,
     /// Samples concealed in a row.
     missing: usize,
+    /// Samples of a pause since the last packet.
+    paused: usize,
     /// Samples in a row that nobody hears.
     faint: usize,
     decoded_in_row: u32,
@@ -170,7 +172,11 @@ struct Tally {
 /// Concealment of a long loss fades from here,
 const FADE_FROM: usize = 60 * 48;
 /// and is silence from here.
-const FADE_TO: usize = 240 * 48;
+const FADE_TO: usize = 200 * 48;
+/// A pause of which the far side says nothing for so long is none: it would describe its noise again each 400 ms.
+const PAUSE_FROM: usize = 1000 * 48;
+/// What comes after sound that was faded rises over this.
+const RISE: usize = 5 * 48;
 /// No sample of what nobody hears is beyond -80 dBFS,
 const FAINT: f32 = 1e-4;
 /// and after so much of it the decoder rests.
@@ -182,6 +188,12 @@ const FAR_OFF: i64 = 80 * 48;
 /// One change of speed at a time, so that it stays unheard.
 const STRETCH_MOST: usize = 480;
 
+/// What is left of made-up sound after so many samples of it.
+fn faded(samples: usize, from: usize) -> f32 {
+    let at = samples.saturating_sub(from) as f32 / (FADE_TO - FADE_FROM) as f32;
+    1.0 - at.min(1.0)
+}
+
 impl ReceiveSide {
     pub fn new() -> Result<Self, OpusError> {
         Ok(Self {
@@ -190,6 +202,7 @@ impl ReceiveSide {
             sound: VecDeque::with_capacity(4 * PACKET),
             scratch: vec![0.0; opus::MAX_PACKET_SAMPLES],
             missing: 0,
+            paused: 0,
             faint: 0,
             decoded_in_row: 0,
             tally: Tally::default(),
@@ -245,7 +258,13 @@ impl ReceiveSide {
         match self.jitter.next(now) {
             Next::Packet { payload, waited } => match self.decoder.decode(&payload, &mut self.scratch) {
                 Ok(samples) => {
-                    self.missing = 0;
+                    let from = faded(self.missing, FADE_FROM).min(faded(self.paused, PAUSE_FROM));
+                    if from < 1.0 {
+                        for (i, sample) in self.scratch[..samples.min(RISE)].iter_mut().enumerate() {
+                            *sample *= from + (1.0 - from) * i as f32 / RISE as f32;
+                        }
+                    }
+                    (self.missing, self.paused) = (0, 0);
                     self.decoded_in_row = self.decoded_in_row.saturating_add(1);
                     self.tally.decoded += 1;
                     self.tally.waited += waited + unplayed;
@@ -280,6 +299,10 @@ impl ReceiveSide {
                 if self.faint >= REST_FROM || self.decoder.conceal(&mut self.scratch[..FRAME]).is_err() {
                     self.scratch[..FRAME].fill(0.0);
                 }
+                for (i, sample) in self.scratch[..FRAME].iter_mut().enumerate() {
+                    *sample *= faded(self.paused + i, PAUSE_FROM);
+                }
+                self.paused = self.paused.saturating_add(FRAME);
                 self.note_faint(FRAME);
                 self.sound.extend(&self.scratch[..FRAME]);
                 self.jitter.made_up(FRAME);
@@ -299,8 +322,7 @@ impl ReceiveSide {
             made.fill(0.0);
         }
         for (i, sample) in made.iter_mut().enumerate() {
-            let at = (self.missing + i).saturating_sub(FADE_FROM) as f32 / (FADE_TO - FADE_FROM) as f32;
-            *sample *= 1.0 - at.min(1.0);
+            *sample *= faded(self.missing + i, FADE_FROM);
         }
         self.sound.extend(&*made);
         self.missing = self.missing.saturating_add(FRAME);

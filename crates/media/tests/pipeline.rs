@@ -144,6 +144,39 @@ fn half_a_second_of_loss_fades_to_silence_and_speech_goes_on_after_it() {
 }
 
 #[test]
+fn during_a_long_loss_there_is_silence_and_the_first_packet_after_it_is_heard_at_once() {
+    let voice: Vec<f32> = tone(30.0);
+    let packets = send(&voice, |_| false);
+    let away = 250..1250;
+    let heard = receive(&packets, voice.len() / FRAME, &mut |i, _| (!away.contains(&i)).then_some((30.0, 1)));
+    let at = |ms: usize| loudness(&heard.sound[ms * 48..(ms + 10) * 48]);
+    let from = 5_000 + 30;
+    assert!(at(from - 100) > 0.1);
+    // It fades, never louder than before, and is gone after 250 ms, the buffer's delay included.
+    (0..250).step_by(10).for_each(|ms| assert!(at(from + ms) < 1.2 * at(from - 100), "{ms} ms"));
+    (250..19_900).step_by(10).for_each(|ms| assert_eq!(at(from + ms), 0.0, "{ms} ms"));
+    let back = (0..1000).step_by(10).find(|ms| at(25_000 + ms) > 0.1).unwrap();
+    // It is sent 20 ms after its sound began, and on its way for 30 ms.
+    assert!(back <= 20 + 30 + 70, "the first packet is heard {} ms after it came", back - 50);
+    let steps = |range: std::ops::Range<usize>| widest_step(&heard.sound[range.start * 48..range.end * 48]);
+    assert!(steps(from..28_000) < 1.5 * steps(3_000..4_500), "there are clicks");
+}
+
+/// 300 Hz.
+fn tone(seconds: f32) -> Vec<f32> {
+    let samples = (seconds * common::RATE as f32) as usize;
+    (0..samples).map(|i| 0.3 * (std::f32::consts::TAU * 300.0 * i as f32 / common::RATE as f32).sin()).collect()
+}
+
+fn loudness(sound: &[f32]) -> f32 {
+    (sound.iter().map(|sample| sample * sample).sum::<f32>() / sound.len() as f32).sqrt()
+}
+
+fn widest_step(sound: &[f32]) -> f32 {
+    sound.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
+}
+
+#[test]
 fn jitter_is_absorbed_by_delay_that_goes_away_again() {
     let (voice, heard) = through_for(40.0, &mut |i, dice| {
         let jitter = if (200..600).contains(&i) { 80.0 * dice.roll() } else { 0.0 };

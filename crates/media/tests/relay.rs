@@ -12,6 +12,9 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How long a path is down.
+const AWAY: Duration = Duration::from_secs(8);
+
 fn person(folder: &Folder, name: &str, servers: &[IceServer]) -> Person {
     let (input, output) = (folder.file(&format!("{name}-says.wav")), folder.file(&format!("{name}-hears.wav")));
     write_wav(&input, &speech(20.0, name.len() as u64));
@@ -167,8 +170,29 @@ async fn a_relay_whose_connection_breaks_fails_the_connection_at_once() {
 async fn a_slow_and_lossy_way_to_the_relay_connects_within_the_patience_of_the_engine() {
     let folder = Folder::new("relay-slow");
     let relay = Relay::start(None).await;
-    relay.road.send_modify(|road| (road.delay, road.loss) = (Duration::from_millis(250), 0.1));
+    relay.road.send_modify(|road| (road.delay, road.loss) = (Duration::from_millis(125), 0.3));
     assert_eq!(goes_by(&folder, &[relay.tcp_url()]).await, RELAYED_BY(RelayTransport::Tcp));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_was_down_for_long_carries_sound_again_as_soon_as_it_is_back() {
+    let folder = Folder::new("relay-away");
+    let relay = Relay::start(None).await;
+    let servers = [server(&[relay.tcp_url()])];
+    let (mut a, mut b) = (person(&folder, "anna", &servers), person(&folder, "ben", &servers));
+    connect_by(&mut a, &mut b, 1, Route::RelayOnly).await;
+    relay.road.send_modify(|road| road.lost = true);
+    // Longer than the library takes to call it disconnected.
+    tokio::join!(a.listen(AWAY), b.listen(AWAY));
+    relay.road.send_modify(|road| road.lost = false);
+    let back = Instant::now();
+    for person in [&mut a, &mut b] {
+        assert!(told(&person.said).iter().any(|said| said.starts_with("stalled")));
+        person.until(|event| matches!(event, Event::Flowing { generation: 1, .. }).then_some(())).await;
+        assert!(!told(&person.said).iter().any(|said| said.starts_with("failed")));
+    }
+    // An eighth of a second in practice.
+    assert!(back.elapsed() < Duration::from_secs(3), "heard {:?} after it was back", back.elapsed());
 }
 
 /// The system's certificates are read once in a process, so this one is run again with the one that is to be trusted.

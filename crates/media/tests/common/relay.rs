@@ -36,10 +36,12 @@ pub struct Relay {
 pub struct Road {
     /// Each way.
     pub delay: Duration,
-    /// Share of the writes that come later by the half of a second, as what follows a lost packet does.
+    /// Share of the writes that come later by another round trip, as what follows a lost packet does.
     pub loss: f32,
     /// All connections are broken.
     pub cut: bool,
+    /// Nothing arrives, and nobody is told.
+    pub lost: bool,
 }
 
 struct OneUser;
@@ -189,7 +191,9 @@ async fn carry(stream: impl AsyncRead + AsyncWrite, udp: SocketAddr, mut road: w
             let mut dice = crate::common::Dice::new(1);
             while let Some((at, packet)) = receive.recv().await {
                 late(at, &roads.0, &mut dice).await;
-                socket.send(&packet).await?;
+                if !roads.0.borrow().lost {
+                    socket.send(&packet).await?;
+                }
             }
             std::io::Result::Ok(())
         };
@@ -212,8 +216,10 @@ async fn carry(stream: impl AsyncRead + AsyncWrite, udp: SocketAddr, mut road: w
             let mut dice = crate::common::Dice::new(2);
             while let Some((at, packet)) = receive.recv().await {
                 late(at, &roads.1, &mut dice).await;
-                writer.write_all(&packet).await?;
-                writer.flush().await?;
+                if !roads.1.borrow().lost {
+                    writer.write_all(&packet).await?;
+                    writer.flush().await?;
+                }
             }
             std::io::Result::Ok(())
         };
@@ -229,7 +235,6 @@ async fn carry(stream: impl AsyncRead + AsyncWrite, udp: SocketAddr, mut road: w
 /// Waits until what was read then has crossed the road; what is behind it waits as well.
 async fn late(at: tokio::time::Instant, road: &watch::Receiver<Road>, dice: &mut crate::common::Dice) {
     let Road { delay, loss, .. } = *road.borrow();
-    let more = if dice.roll() < loss { Duration::from_millis(500) } else { Duration::ZERO };
-    tokio::time::sleep_until(at + delay).await;
-    tokio::time::sleep(more).await;
+    let more = if dice.roll() < loss { 2 * delay.max(Duration::from_millis(100)) } else { Duration::ZERO };
+    tokio::time::sleep_until(at + delay + more).await;
 }
