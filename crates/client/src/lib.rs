@@ -11,14 +11,19 @@
 mod check;
 mod client;
 mod fault;
+mod figures;
 mod interface;
 mod join;
 mod link;
 mod network;
+mod probe;
+mod quality;
+mod report;
 mod socket;
 mod sound;
 mod texts;
 mod updates;
+mod wire;
 
 pub mod recording;
 
@@ -29,6 +34,7 @@ pub use interface::*;
 pub use join::{BadLink, JoinLink};
 pub use link::dev_people;
 pub use updates::Updates;
+pub use wire::{Wire, WireEvent};
 
 pub use bellwire_call::check::{CheckFault, CheckReport, Finding, PathMeasured, Severity, Stage, Verdict};
 pub use bellwire_call::explain::{Action, Blame, Explanation, Figure};

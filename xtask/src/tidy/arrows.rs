@@ -9,6 +9,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("bellwire-media", &[], &[]),
     ("bellwire-client", &["bellwire-call", "bellwire-media", "bellwire-signaling"], &[]),
     ("bellwire-server", &["bellwire-call", "bellwire-signaling"], &[]),
+    ("bellwire-echo", &["bellwire-client", "bellwire-media", "bellwire-signaling"], &[]),
     ("bellwire", &["bellwire-client"], &["xtask"]),
     ("xtask", &[], &[]),
 ];
