@@ -8,8 +8,8 @@ use bellwire_signaling::{CommandId, IceServer, Purpose};
 pub(crate) const WAIT_MS: u64 = 300;
 /// The same where a direct path would tell a stranger this device's address.
 pub(crate) const PRIVATE_WAIT_MS: u64 = 3_000;
-/// After a refusal that names no time.
-const AGAIN_MS: u64 = 5_000;
+/// After a refusal that names no time, the first and every later one.
+const AGAIN_MS: [u64; 4] = [5_000, 10_000, 20_000, 60_000];
 /// However soon they expire, one does not ask more often.
 const LEAST_MS: u64 = 10_000;
 
@@ -20,7 +20,8 @@ pub(crate) struct Grant {
     asked: Option<CommandId>,
     ask_at: Option<Monotonic>,
     known: bool,
-    refused: bool,
+    /// Refusals in a row.
+    refused: usize,
     has_relay: bool,
 }
 
@@ -56,17 +57,18 @@ impl Grant {
         self.asked = None;
         self.ask_at = Some(now.plus((lifetime_ms / 2).max(LEAST_MS)));
         self.known = true;
-        self.refused = false;
+        self.refused = 0;
         self.has_relay = servers.iter().any(relays);
         true
     }
 
     pub(crate) fn refused(&mut self, id: &CommandId, retry_after_ms: Option<u64>, now: Monotonic) {
         if self.asked.as_ref() == Some(id) {
+            let usual = AGAIN_MS[self.refused.min(AGAIN_MS.len() - 1)];
             self.asked = None;
-            self.ask_at = Some(now.plus(retry_after_ms.unwrap_or(AGAIN_MS)));
+            self.ask_at = Some(now.plus(retry_after_ms.unwrap_or(usual)));
             self.known = true;
-            self.refused = true;
+            self.refused += 1;
         }
     }
 
@@ -78,7 +80,7 @@ impl Grant {
 
     /// What was refused is to be had by now.
     pub(crate) fn ask_anew(&mut self, now: Monotonic) {
-        if self.refused && self.asked.is_none() {
+        if self.refused > 0 && self.asked.is_none() {
             self.known = false;
             self.ask_at = Some(now);
         }

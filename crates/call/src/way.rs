@@ -291,13 +291,14 @@ impl Way {
     }
 
     fn upgrade_due(&self, relays: Relays) -> Option<Monotonic> {
-        // One under way is a try by itself.
-        let settled = self.flowing == Some(self.generation) || self.dead_since.is_some();
-        if relays.only || !settled || self.relayed() != Some(true) || planted(Fault::NeverUpgrades) {
+        if relays.only || self.relayed() != Some(true) || planted(Fault::NeverUpgrades) {
             return None;
         }
         let after = UPGRADE_MS[self.upgrades.min(UPGRADE_MS.len() - 1)];
-        Some(self.flows_since.max(self.upgraded_at).plus(after).max(self.held_until))
+        // One under way is a try by itself.
+        let settled = self.flowing == Some(self.generation) || self.dead_since.is_some();
+        let resolved = if settled { self.opened_at } else { self.opened_at.plus(self.times.unanswered_ms) };
+        Some(self.flows_since.max(self.upgraded_at).plus(after).max(resolved).max(self.held_until))
     }
 
     fn count_upgrade(&mut self, now: Monotonic) {

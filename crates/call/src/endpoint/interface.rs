@@ -1,8 +1,8 @@
 //! The boundary of an endpoint: what goes in, what comes out, what it shows.
 
 use bellwire_signaling::{
-    Because, BookingId, CallId, CallRecord, Candidate, ClientFrame, CommandId, DescriptionKind, Ending, ErrorCode,
-    Event, Health, IceServer, KeepChat, Peer, Reply, Sdp, Side, UnixMs, WireError,
+    Because, BookingId, CallId, CallQuality, CallRecord, Candidate, ClientFrame, CommandId, DescriptionKind, Ending,
+    ErrorCode, Event, Health, IceServer, KeepChat, Peer, Reply, Sdp, Side, UnixMs, WireError,
 };
 
 /// Milliseconds since some moment before the app's start; never goes back.
@@ -59,6 +59,11 @@ pub enum UserCommand {
     RelayOnly(bool),
     /// What this device finds of itself; to be said as often as it is looked at.
     Health(Health),
+    /// How an ended call sounded here; to be said once.
+    Quality {
+        call: CallId,
+        quality: CallQuality,
+    },
 }
 
 /// Which ways a connection may go.

@@ -158,13 +158,17 @@ impl Endpoint {
                     view.presence = presence;
                 }
             }
+            Event::Readiness { booking, readiness } => {
+                for view in self.bookings.iter_mut().filter(|view| view.booking == booking) {
+                    view.peer_readiness = readiness;
+                }
+            }
             // Rooms and matches are not this machine's.
             Event::Room { .. }
             | Event::RoomOver { .. }
             | Event::DescriptionFrom { .. }
             | Event::CandidatesFrom { .. }
             | Event::Search { .. }
-            | Event::Readiness { .. }
             | Event::CheckAnswer { .. }
             | Event::CheckOffered { .. }
             | Event::CheckOver { .. } => {}

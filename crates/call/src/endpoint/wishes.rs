@@ -31,6 +31,9 @@ impl Endpoint {
             }
             UserCommand::RelayOnly(only) => self.go_by_relays(only, now),
             UserCommand::Health(health) => self.health = Some(health),
+            UserCommand::Quality { call, quality } => {
+                self.outbox.push(Command::Quality { call, quality });
+            }
             UserCommand::RefreshBookings => {
                 self.outbox.push(Command::Bookings {});
             }
@@ -115,9 +118,10 @@ impl Endpoint {
     }
 
     fn go_by_relays(&mut self, only: bool, now: Monotonic) {
-        let newly = only && !std::mem::replace(&mut self.relay_only, only);
+        let was = std::mem::replace(&mut self.relay_only, only);
         if let Some(Call { stage: Stage::Talking(talking), .. }) = &mut self.call
-            && newly
+            && only
+            && !was
         {
             talking.go_by_relays(now);
         }

@@ -147,11 +147,11 @@ impl Stay {
     }
 
     pub(super) fn go_by_relays(&mut self, only: bool, now: Monotonic) {
-        if only && !std::mem::replace(&mut self.relay_only, only) {
+        let was = std::mem::replace(&mut self.relay_only, only);
+        if only && !was {
             let direct = self.legs.values_mut().filter(|leg| leg.way.relayed() != Some(true));
             direct.for_each(|leg| leg.way.want(now));
         }
-        self.relay_only = only;
     }
 
     fn relays(&self, grant: &Grant) -> Relays {
