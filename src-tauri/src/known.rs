@@ -162,6 +162,7 @@ impl Known {
                 self.devices = Some(devices);
                 Follow::Nothing
             }
+            Update::ReportSaved(_) => Follow::Nothing,
             // The snapshot that comes with it says the same.
             Update::Device(_) => Follow::Nothing,
             Update::Stopped(stop) => {

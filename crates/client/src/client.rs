@@ -233,6 +233,7 @@ impl Loop {
             Request::Reconnect => return self.handle_news(News::Changed { to_server: true }),
             Request::TestSound => self.sound.test_sound(),
             Request::StartCheck { .. } | Request::StopCheck => {}
+            Request::SaveReport(path) => self.outbox.save_report(path),
             Request::ListDevices => {
                 let (sender, receiver) = oneshot::channel();
                 tokio::task::spawn_blocking(move || sender.send(bellwire_media::devices()));
@@ -331,6 +332,7 @@ impl Loop {
     fn handle_sound(&mut self, heard: Heard) -> Next {
         match heard {
             Heard::Call(event) => {
+                self.outbox.note_event(&event);
                 if let MediaEvent::Flowing { generation } = &event {
                     self.outbox.push(Update::Flowing { generation: *generation });
                 }
@@ -416,7 +418,10 @@ impl Loop {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Send(frame) => self.send(frame),
-            Output::Media(command) => self.sound.call(command),
+            Output::Media(command) => {
+                self.outbox.note_command(&command);
+                self.sound.call(command);
+            }
             Output::Notice(Notice::Refused { code, retry_after_ms }) => {
                 self.outbox.push(Update::Refused { code, retry_after_ms });
             }

@@ -10,6 +10,7 @@ use bellwire_signaling::{
     Because, BookingId, BookingView, CallId, CallRecord, Complaint, Departure, DeviceId, ErrorCode, Handle, Health,
     KeepChat, Peer, RoomId, SearchView, Side, Token, UnixMs, You,
 };
+use std::path::PathBuf;
 use std::time::Instant;
 use url::Url;
 
@@ -86,6 +87,9 @@ pub enum Request {
     },
     /// Ends it, or puts its report away.
     StopCheck,
+    /// Write what happened in the newest call into a file, for a person to send to whoever helps: no names, addresses or
+    /// secrets are in it. Answered by [`Update::ReportSaved`].
+    SaveReport(PathBuf),
     /// Answered by [`Update::Devices`].
     ListDevices,
 }
@@ -120,6 +124,8 @@ pub enum Update {
     /// Addresses or routes of this machine have changed, or it has slept: everything is being connected anew.
     NetworkChanged,
     Devices(Result<Vec<DeviceInfo>, DeviceFault>),
+    /// Where it is, or why it is not.
+    ReportSaved(Result<PathBuf, String>),
     Device(DeviceEvent),
     /// The client has ended for good; nothing follows.
     Stopped(Stop),

@@ -1,8 +1,12 @@
 //! The way from a client's loop to its one reader: in order, bounded, and never waited for by the loop.
 
+use crate::report::Recorder;
 use crate::{Snapshot, Update};
+use bellwire_call::{MediaCommand, MediaEvent};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Updates that were not read yet. What overflows is thrown away oldest first: meters and statistics, then snapshots
@@ -12,8 +16,11 @@ const UNREAD: usize = 256;
 /// The reader's end. Not reading it stops nothing: the newest snapshot says everything that matters.
 pub struct Updates(Arc<Shared>);
 
-/// The loop's end; dropping it ends the reader's.
-pub(crate) struct Outbox(Arc<Shared>);
+/// The loop's end; dropping it ends the reader's. What passes is written down for the support bundle.
+pub(crate) struct Outbox {
+    shared: Arc<Shared>,
+    recorder: Mutex<Recorder>,
+}
 
 struct Shared {
     queue: Mutex<Queue>,
@@ -28,7 +35,7 @@ struct Queue {
 
 pub(crate) fn channel() -> (Outbox, Updates) {
     let shared = Arc::new(Shared { queue: Mutex::default(), changed: Notify::new() });
-    (Outbox(shared.clone()), Updates(shared))
+    (Outbox { shared: shared.clone(), recorder: Mutex::default() }, Updates(shared))
 }
 
 impl Updates {
@@ -52,19 +59,50 @@ impl Updates {
 
 impl Outbox {
     pub(crate) fn push(&self, update: Update) {
-        self.0.lock().push(update);
-        self.0.changed.notify_one();
+        self.recorder().note(&update, Instant::now());
+        self.shared.push(update);
+    }
+
+    /// What the call's sound is told, and says, for the support bundle alone.
+    pub(crate) fn note_command(&self, command: &MediaCommand) {
+        self.recorder().note_command(command, Instant::now());
+    }
+
+    pub(crate) fn note_event(&self, event: &MediaEvent) {
+        self.recorder().note_event(event, Instant::now());
+    }
+
+    /// Writes the newest call's report into a file, on a thread of its own. [`Update::ReportSaved`] follows.
+    pub(crate) fn save_report(&self, path: PathBuf) {
+        let text = self.recorder().newest();
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            let saved = match text {
+                Some(text) => std::fs::write(&path, text).map(|()| path).map_err(|why| why.to_string()),
+                None => Err("there was no call to report".into()),
+            };
+            shared.push(Update::ReportSaved(saved));
+        });
+    }
+
+    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.0.lock().over = true;
-        self.0.changed.notify_one();
+        self.shared.lock().over = true;
+        self.shared.changed.notify_one();
     }
 }
 
 impl Shared {
+    fn push(&self, update: Update) {
+        self.lock().push(update);
+        self.changed.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

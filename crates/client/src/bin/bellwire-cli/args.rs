@@ -98,6 +98,9 @@ pub struct SessionOptions {
     /// Want the text of the call kept in its record.
     #[arg(long)]
     keep_chat: bool,
+    /// At the end, write what happened in the call into this file; it holds no names, addresses or secrets.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// How long to stay, and with whom.
@@ -158,6 +161,7 @@ pub struct Plan {
     pub booking: Option<BookingId>,
     pub duration: Option<Duration>,
     pub keep_chat: bool,
+    pub report: Option<PathBuf>,
 }
 
 /// A run of `room` or `match` that can begin.
@@ -214,7 +218,7 @@ impl SessionOptions {
             return Err("this link leads to a room: give it to bellwire-cli room".into());
         }
         let (booking, duration, keep_chat) = (self.booking, self.duration, self.keep_chat);
-        Ok(Plan { role, device, booking, duration, keep_chat })
+        Ok(Plan { role, device, booking, duration, keep_chat, report: self.report })
     }
 }
 

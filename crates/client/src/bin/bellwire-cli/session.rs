@@ -7,13 +7,16 @@ use crate::interrupt::Interrupt;
 use crate::{Exit, bad_usage};
 use bellwire_client::{
     Because, BookingId, BookingState, BookingView, Client, CurrentCall, EndReason, Ending, KeepChat, Link, Presence,
-    Request, Side, Snapshot, State, Stats, Stop, UnixMs, Update,
+    Request, Side, Snapshot, State, Stats, Stop, UnixMs, Update, Updates,
 };
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until};
 
 /// How long the server is waited for once this side is done.
 const CONFIRMATION: Duration = Duration::from_secs(5);
+/// How long the file of the report is waited for.
+const REPORT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -68,6 +71,9 @@ pub async fn run(plan: Plan) -> Exit {
             break leaving.exit;
         }
     };
+    if let Some(path) = plan.report {
+        session.report(path, &mut updates).await;
+    }
     session.client.shutdown().await;
     exit
 }
@@ -119,11 +125,12 @@ impl Session {
                 }
             }
             Update::Stopped(stop) => self.stopped(stop),
+            Update::NetworkChanged => self.events.say(&Event::NetworkChanged),
             Update::Level { .. }
             | Update::MemberStats { .. }
-            | Update::NetworkChanged
             | Update::History(_)
-            | Update::Devices(_) => {}
+            | Update::Devices(_)
+            | Update::ReportSaved(_) => {}
         }
     }
 
@@ -246,6 +253,7 @@ impl Session {
             let (booking, id, you) = (call.booking.clone(), call.call.clone(), call.you);
             self.events.say(&Event::State { state, booking, call: id, you });
         }
+        self.follow_path(old, call);
         if old.is_some_and(|old| old.muted != call.muted) {
             self.events.say(&Event::Muted { muted: call.muted });
         }
@@ -281,6 +289,25 @@ impl Session {
                 self.leave(Exit::NotAnswered);
             }
             State::Inviting | State::Ringing | State::Connecting | State::Reconnecting { .. } => {}
+        }
+    }
+
+    /// What the network does, and what each side finds of itself.
+    fn follow_path(&self, old: Option<&CurrentCall>, call: &CurrentCall) {
+        if let Some(path) = call.path.as_ref().filter(|path| old.and_then(|old| old.path.as_ref()) != Some(path)) {
+            self.events.say(&Event::path(path));
+        }
+        if call.trying > old.map_or(0, |old| old.trying) {
+            self.events.say(&Event::Trying { connections: call.trying });
+        }
+        if old.map(|old| old.health).unwrap_or_default() != call.health {
+            self.events.say(&Event::Health(call.health));
+        }
+        if let Some(health) = call.peer_health.filter(|health| old.and_then(|old| old.peer_health) != Some(*health)) {
+            self.events.say(&Event::PeerHealth(health));
+        }
+        if old.and_then(|old| old.explanation) != call.explanation {
+            self.events.say(&Event::explanation(call.explanation));
         }
     }
 
@@ -324,6 +351,23 @@ impl Session {
         }
         self.hang_up();
         self.leaving = Some(Leaving { at: Instant::now() + CONFIRMATION, exit: Exit::NotAnswered, ending: None });
+    }
+
+    /// Writes the call down, as far as the client is still there to do it.
+    async fn report(&self, path: PathBuf, updates: &mut Updates) {
+        self.client.request(Request::SaveReport(path));
+        let saved = async {
+            while let Some(update) = updates.next().await {
+                if let Update::ReportSaved(saved) = update {
+                    return saved.map(drop);
+                }
+            }
+            Err("the client has ended".into())
+        };
+        let saved = tokio::time::timeout(REPORT, saved).await.unwrap_or_else(|_| Err("it takes too long".into()));
+        if let Err(why) = saved {
+            self.events.error(format!("the report could not be written: {why}"));
+        }
     }
 
     fn press(&self, command: &'static str, request: Request) {

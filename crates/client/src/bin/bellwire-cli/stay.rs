@@ -105,12 +105,13 @@ impl Stay {
                 }
             }
             Update::Stopped(stop) => self.stopped(stop),
+            Update::NetworkChanged => self.events.say(&Event::NetworkChanged),
             Update::Stats(_)
             | Update::Flowing { .. }
             | Update::Level { .. }
-            | Update::NetworkChanged
             | Update::History(_)
-            | Update::Devices(_) => {}
+            | Update::Devices(_)
+            | Update::ReportSaved(_) => {}
         }
     }
 
