@@ -68,6 +68,7 @@ const SPEECH: &[Need] = &[program("espeak-ng", "espeak-ng")];
 const VIRTUAL_SOUND: &[Need] =
     &[program("pulseaudio", "pulseaudio"), program("pulseaudio-utils", "pactl"), program("util-linux", "setpriv")];
 const TESTS: &[Need] = &[
+    program("coturn", "turnserver"),
     program("webkit2gtk-driver", "WebKitWebDriver"),
     program("xvfb", "Xvfb"),
     program("dbus", "dbus-daemon"),

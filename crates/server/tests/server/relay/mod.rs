@@ -1,6 +1,7 @@
 //! The relay of the real server, by its three ways: what it carries, and what it refuses.
 
 mod client;
+mod coturn;
 mod grants;
 mod one_port;
 mod refusals;
