@@ -18,6 +18,9 @@ pub struct Options {
     /// Installs nothing; names the system packages that are missing.
     #[arg(long)]
     no_install: bool,
+    /// Builds nothing: with the programs that are there.
+    #[arg(long)]
+    no_build: bool,
     /// Runs this alone; may be given more than once.
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
@@ -42,8 +45,10 @@ pub fn run(options: &Options) -> Result<()> {
     println!("set-up");
     system::provide(&[Purpose::Engine, Purpose::Speech, Purpose::Network], options.no_install)?;
     let (cargo_profile, profile) = if options.release { ("release", "release") } else { ("dev", "debug") };
-    build::programs(cargo_profile, &["bellwire-server", "bellwire-client"], &["--example", "recording"])?;
-    println!("  build        done");
+    if !options.no_build {
+        build::programs(cargo_profile, &["bellwire-server", "bellwire-client"], &["--example", "recording"])?;
+        println!("  build        done");
+    }
     let parts = if options.only.is_empty() { PARTS } else { &options.only };
     let (rows, runs, at_once) = (options.rows.as_deref(), options.runs, options.at_once);
     let outcome = lab::run(&Wanted { parts, rows, runs, at_once, profile }, &std::env::current_exe()?)?;

@@ -20,9 +20,6 @@ const RING_CAP: Duration = Duration::from_secs(60);
 /// The product gives up after 30 s itself.
 const CONNECT_CAP: Duration = Duration::from_secs(40);
 const END_CAP: Duration = Duration::from_secs(60);
-/// A recording holds the speech from here on.
-pub const HEARD: f64 = 0.5;
-
 /// What a call is made with.
 pub struct Wish<'a> {
     /// The server is reached by TLS on port 443.
@@ -219,19 +216,29 @@ fn at(events: &[Value], wanted: impl Fn(&Value) -> bool) -> Result<f64> {
     Ok(began + event["at_ms"].as_f64().context("an event without a time")?)
 }
 
-/// How much of the speech a recording holds: see [`HEARD`].
+/// Writes speech-like sound of one of the voices that the example `recording` has.
+pub fn write_speech(profile: &str, voice: &str, seconds: u32, file: &Path) -> Result<()> {
+    let output = recordings_program(profile).args(["speech", voice, &seconds.to_string()]).arg(file).output();
+    let output = output.context("the example `recording` cannot be started")?;
+    if !output.status.success() {
+        bail!("no speech: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// How much of the speech a recording holds, 0 to 1; other speech stays below 0.35.
 pub fn correlation(profile: &str, speech: &Path, recording: &Path) -> Result<f64> {
-    let program = crate::built(profile, &format!("examples/recording{}", std::env::consts::EXE_SUFFIX));
-    let output = Command::new(&program)
-        .arg("compare")
-        .args([speech, recording])
-        .output()
-        .with_context(|| format!("{} cannot be started", program.display()))?;
+    let output = recordings_program(profile).arg("compare").args([speech, recording]).output();
+    let output = output.context("the example `recording` cannot be started")?;
     if !output.status.success() {
         bail!("{}: {}", recording.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
     let found: Value = serde_json::from_slice(&output.stdout).context("no comparison came of it")?;
     found["correlation"].as_f64().context("a comparison without its result")
+}
+
+fn recordings_program(profile: &str) -> Command {
+    Command::new(crate::built(profile, "examples/recording"))
 }
 
 /// An authority of one call, and the server's certificate by it.
