@@ -155,3 +155,148 @@ impl FarSide {
         self.heard = to;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{Arrival, Encoded, SendSide};
+    use crate::{Processing, RATE};
+    use std::f32::consts::TAU;
+    use std::ops::Range;
+
+    const OFF: Processing = Processing { echo_cancellation: false, noise_suppression: false, gain_control: false };
+    const HERTZ: f32 = 300.0;
+    const AMPLITUDE: f32 = 0.3;
+    /// The widest step from one sample of the tone to the next.
+    const STEP: f32 = TAU * HERTZ / RATE as f32 * AMPLITUDE;
+
+    fn id(generation: u32) -> ConnectionId {
+        ConnectionId { leg: Leg::CALL, generation, serial: u64::from(generation) }
+    }
+
+    /// What came of a call in which a tone is said, in virtual time.
+    struct Call {
+        hearing: Hearing,
+        begun: Instant,
+        /// Which connection carries the tone: when packets are sent on it, and how long they are on their way.
+        roads: Vec<(u32, Range<u64>, u64)>,
+        packets: Vec<(u64, Encoded)>,
+        now_ms: u64,
+        heard: Vec<f32>,
+        flowed: Vec<u32>,
+    }
+
+    impl Call {
+        fn new(roads: Vec<(u32, Range<u64>, u64)>) -> Self {
+            let mut side = SendSide::new(OFF, 1).unwrap();
+            let sample = |i: usize| AMPLITUDE * (TAU * HERTZ * i as f32 / RATE as f32).sin();
+            let packets = (0..1000u64).filter_map(|at| {
+                let mut frame = std::array::from_fn(|i| sample(at as usize * FRAME + i));
+                side.captured(&mut frame).map(|packet| (10 * (at + 1), packet))
+            });
+            let packets = packets.collect();
+            let (hearing, begun) = (Hearing::default(), Instant::now());
+            Self { hearing, begun, roads, packets, now_ms: 0, heard: vec![], flowed: vec![] }
+        }
+
+        fn open(&mut self, generation: u32) {
+            self.hearing.receive(id(generation)).unwrap();
+        }
+
+        fn forget(&mut self, generation: u32) {
+            self.hearing.forget(id(generation), &mut drop);
+        }
+
+        fn until(&mut self, end_ms: u64) {
+            while self.now_ms < end_ms {
+                let (now, time) = (self.begun + Duration::from_millis(self.now_ms), Duration::from_millis(self.now_ms));
+                for (generation, open, delay) in &self.roads {
+                    let arrived = self.packets.iter().filter(|(sent, _)| {
+                        open.contains(sent) && (self.now_ms.saturating_sub(9)..=self.now_ms).contains(&(sent + delay))
+                    });
+                    for (_, packet) in arrived {
+                        let Encoded { sequence, timestamp, payload, .. } = packet.clone();
+                        let arrival = Arrival { at: time, ssrc: *generation, sequence, timestamp, payload };
+                        self.hearing.insert(Packet { id: id(*generation), arrival }, now);
+                    }
+                }
+                let mut frame = SILENCE;
+                let mut say = |note| {
+                    if let Note::Flowing(id) = note {
+                        self.flowed.push(id.generation);
+                    }
+                };
+                self.hearing.play(time, &mut frame, &mut say);
+                self.hearing.watch(now, &mut say);
+                self.heard.extend(frame);
+                self.now_ms += 10;
+            }
+        }
+
+        fn widest_step(&self, ms: Range<usize>) -> f32 {
+            let heard = &self.heard[ms.start * 48..ms.end * 48];
+            heard.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
+        }
+
+        /// Of the silences in this time, in milliseconds.
+        fn longest_silence(&self, ms: Range<usize>) -> usize {
+            let pieces = self.heard[ms.start * 48..ms.end * 48].chunks(240);
+            let (mut longest, mut run) = (0, 0);
+            for piece in pieces {
+                let power = piece.iter().map(|sample| sample * sample).sum::<f32>() / 240.0;
+                run = if power.sqrt() < AMPLITUDE / 10.0 { run + 5 } else { 0 };
+                longest = longest.max(run);
+            }
+            longest
+        }
+    }
+
+    #[test]
+    fn sound_follows_to_a_newer_connection_without_a_click_and_without_a_gap_however_their_delays_differ() {
+        for (old, new) in [(30, 30), (30, 110), (110, 30), (20, 47)] {
+            let mut call = Call::new(vec![(1, 0..9_000, old), (2, 2_000..9_000, new)]);
+            call.open(1);
+            call.until(1_990);
+            call.open(2);
+            call.until(3_500);
+            assert_eq!((call.flowed.as_slice(), call.hearing.legs[&Leg::CALL].heard), (&[1, 2][..], Some(id(2))));
+            call.forget(1);
+            call.until(5_000);
+            let step = call.widest_step(500..5_000);
+            assert!(step < 1.3 * STEP, "{old} to {new} ms: a step of {step}, the tone's is {STEP}");
+            assert!(call.longest_silence(500..5_000) <= 10, "{old} to {new} ms");
+        }
+    }
+
+    #[test]
+    fn one_that_is_back_is_heard_again_though_a_newer_one_was_tried_in_vain() {
+        let mut call = Call::new(vec![(1, 0..2_000, 30), (1, 6_000..9_000, 30)]);
+        call.open(1);
+        call.until(3_000);
+        call.open(2);
+        call.until(5_000);
+        assert_eq!(call.longest_silence(2_500..5_000), 2_500);
+        call.forget(2);
+        call.open(3);
+        call.until(8_000);
+        assert!(call.longest_silence(6_110..8_000) <= 10);
+        assert!(call.widest_step(500..8_000) < 1.3 * STEP);
+        assert_eq!(call.flowed, [1, 1]);
+    }
+
+    #[test]
+    fn what_is_cut_off_fades() {
+        let mut call = Call::new(vec![(1, 0..9_000, 30), (2, 1_000..9_000, 60)]);
+        call.open(1);
+        call.open(2);
+        // Wherever in the tone that happens: the newer one is lost, then all.
+        call.until(2_010);
+        call.forget(2);
+        call.until(3_020);
+        call.forget(1);
+        call.until(3_500);
+        let step = call.widest_step(500..3_500);
+        assert!(step < 1.3 * STEP, "a step of {step}, the tone's is {STEP}");
+        assert_eq!(call.longest_silence(3_030..3_500), 470);
+    }
+}

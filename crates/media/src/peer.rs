@@ -8,6 +8,7 @@
 //! Reports of the library's own statistics are not used: round trip, loss and jitter come from RTCP itself.
 
 mod description;
+mod nudge;
 mod reports;
 mod setup;
 mod text;
@@ -20,6 +21,7 @@ use crate::audio::{Audio, ConnectionId};
 use crate::pipeline::Encoded;
 use crate::{Candidate, CandidateKind, DescriptionKind, IceServer, PathInfo, Route};
 use description::Remote;
+use nudge::Nudge;
 use setup::{Local, Made};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -175,65 +177,6 @@ struct Connection {
     batch: Option<Instant>,
     nudge: Option<Nudge>,
     nudged: bool,
-}
-
-/// The ICE agent sends its checks, and the nomination that follows a good one, every 200 ms, or at once when it learns of
-/// a candidate. So the offering side, which nominates, tells it of a known candidate again under another guise, a few
-/// times in the first moments: the checks go to the same address, only sooner.
-///
-/// It also gives an address up after eight checks, which are soon lost on a bad network or on the way by two relays. So it
-/// is told of all of them again each second until one has answered.
-struct Nudge {
-    at: Instant,
-    given: usize,
-    /// Addresses and ports as candidates have them.
-    addresses: Vec<String>,
-}
-
-/// Between a nudge and the one before.
-const NUDGES: [Duration; 5] = [
-    Duration::from_millis(8),
-    Duration::from_millis(12),
-    Duration::from_millis(25),
-    Duration::from_millis(40),
-    Duration::from_millis(80),
-];
-
-/// When those are over, and so many of them.
-const LATER_NUDGES: Duration = Duration::from_secs(1);
-const MOST_LATER_NUDGES: usize = 8;
-/// Addresses that are told of again; more are left to themselves.
-const MOST_NUDGED: usize = 16;
-
-impl Nudge {
-    fn begin() -> Self {
-        Self { at: Instant::now() + NUDGES[0], given: 0, addresses: Vec::new() }
-    }
-
-    /// Names are left out: they would be looked up again each time.
-    fn add(&mut self, candidate: &str) {
-        let mut fields = candidate.split(' ').skip(4);
-        if let (Some(address), Some(port)) = (fields.next(), fields.next())
-            && address.parse::<IpAddr>().is_ok()
-            && self.addresses.len() < MOST_NUDGED
-        {
-            self.addresses.push(format!("{address} {port}"));
-        }
-    }
-
-    /// The guises: of the lowest priority, so that the pair in use is never one of these.
-    fn candidates(&self) -> Vec<String> {
-        let told = if self.given < NUDGES.len() { 1 } else { MOST_NUDGED };
-        let guise =
-            |address| format!("candidate:nudge 1 udp 1 {address} typ srflx raddr 0.0.0.0 rport {}", self.given + 1);
-        self.addresses.iter().take(told).map(guise).collect()
-    }
-
-    fn next(mut self) -> Option<Self> {
-        self.given += 1;
-        self.at += NUDGES.get(self.given).copied().unwrap_or(LATER_NUDGES);
-        (self.given < NUDGES.len() + MOST_LATER_NUDGES).then_some(self)
-    }
 }
 
 impl Connection {

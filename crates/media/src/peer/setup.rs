@@ -190,13 +190,22 @@ fn only_loopback() -> bool {
 fn servers(settings: &PeerSettings, tunnels: &[Tunnel]) -> Vec<RTCIceServer> {
     let asks = settings.bind.is_none() && settings.route == Route::Any;
     let stun = settings.ice_servers.iter().filter(|_| asks).map(|server| IceServer {
-        urls: server.urls.iter().filter(|url| url.starts_with("stun:")).cloned().collect(),
+        urls: server.urls.iter().filter(|url| is_stun(url)).cloned().collect(),
         ..IceServer::default()
     });
     stun.filter(|server| !server.urls.is_empty())
         .chain(tunnels.iter().map(Tunnel::server))
         .map(|IceServer { urls, username, credential }| RTCIceServer { urls, username, credential })
         .collect()
+}
+
+/// Whether the library can use it: it makes no connection at all with one that it does not understand.
+fn is_stun(url: &str) -> bool {
+    let understood = webrtc::ice::url::Url::parse_url(url).is_ok();
+    if url.starts_with("stun:") && !understood {
+        tracing::debug!("a STUN server's address is not understood");
+    }
+    url.starts_with("stun:") && understood
 }
 
 async fn watch(broken: impl Future<Output = bool>, attempt: u32, to: mpsc::Sender<Local>) {
