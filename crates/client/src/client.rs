@@ -1,6 +1,8 @@
 //! The loop that owns everything: link and sound send it values, it hands them to the machines of the call and of the
 //! room, and it alone changes state.
 
+mod checks;
+mod measuring;
 mod rooms;
 mod snapshot;
 
@@ -15,6 +17,7 @@ use bellwire_call::meeting::{self, MemberSound, Wish};
 use bellwire_call::{Endpoint, Input, MediaEvent, Meeting, Monotonic, Notice, Output, UserCommand};
 use bellwire_media::{DeviceFault, DeviceInfo, Tone};
 use bellwire_signaling::{ClientFrame, ErrorCode, Event, Reply, Side, UnixMs, You};
+use measuring::Measuring;
 use rand::RngExt;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -85,6 +88,7 @@ struct Loop {
     tones: bool,
     relay_only: bool,
     checks: Checks,
+    measuring: Measuring,
     link: Link,
     network: Network,
     attention: Attention,
@@ -110,7 +114,7 @@ enum Next {
 
 impl Loop {
     fn new(config: Config, inbox: mpsc::Receiver<Asked>, outbox: Outbox) -> Self {
-        let Config { server, token, device, media, tones, relay_only } = config;
+        let Config { server, token, device, media, tones, relay_only, checks_by_itself } = config;
         Self {
             started: Instant::now(),
             inbox,
@@ -122,7 +126,8 @@ impl Loop {
             sound: Sound::new(media),
             tones,
             relay_only,
-            checks: Checks::default(),
+            checks: Checks::new(checks_by_itself),
+            measuring: Measuring::default(),
             network: Network::watch(),
             attention: Attention::default(),
             link: Link::start(Identity { server, token, device }, Patience::default()),
@@ -156,7 +161,8 @@ impl Loop {
     /// Waits for one value and takes it in.
     async fn step(&mut self) -> Next {
         let (call_due, room_due) = (self.endpoint.poll_timeout(), self.meeting.poll_timeout());
-        let first = [call_due.map(|due| due.0), room_due.map(|due| due.0)].into_iter().flatten().min();
+        let first = [call_due.map(|due| due.0), room_due.map(|due| due.0), self.measuring.due()];
+        let first = first.into_iter().flatten().min();
         let due = first.map(|at| self.started + Duration::from_millis(at.0));
         let timeout = async {
             match due {
@@ -178,6 +184,7 @@ impl Loop {
             },
             Some(news) = self.network.news.recv() => self.handle_news(news),
             heard = self.sound.next() => self.handle_sound(heard),
+            happened = self.checks.next(self.started) => self.checked(happened),
             listed = listed(&mut self.listing) => {
                 self.outbox.push(Update::Devices(listed));
                 Next::Same
@@ -232,7 +239,11 @@ impl Loop {
             Request::RelayOnly(only) => return self.relay_only(only),
             Request::Reconnect => return self.handle_news(News::Changed { to_server: true }),
             Request::TestSound => self.sound.test_sound(),
-            Request::StartCheck { .. } | Request::StopCheck => {}
+            Request::StartCheck { automatic } => return self.start_check(automatic),
+            Request::StopCheck => {
+                let now = self.now();
+                self.checks.put_away(now);
+            }
             Request::SaveReport(path) => self.outbox.save_report(path),
             Request::ListDevices => {
                 let (sender, receiver) = oneshot::channel();
@@ -259,6 +270,7 @@ impl Loop {
                 self.frames = Some(frames);
                 self.you = Some(you);
                 self.server_time_offset_ms = offset(server_time);
+                self.checks.link_up(resumed);
                 self.feed_room(meeting::Input::LinkUp { resumed });
                 self.feed(Input::LinkUp { resumed })
             }
@@ -277,11 +289,17 @@ impl Loop {
                     | Event::Presence { .. }
                     | Event::Readiness { .. }
                     | Event::Health { .. } => self.feed(Input::Server(event)),
-                    Event::CheckAnswer { .. } | Event::CheckOffered { .. } | Event::CheckOver { .. } => Next::Same,
+                    Event::CheckAnswer { .. } | Event::CheckOffered { .. } | Event::CheckOver { .. } => {
+                        let now = self.now();
+                        self.checks.event(event, now);
+                        Next::Changed
+                    }
                 }
             }
             LinkEvent::Reply { id, result } => {
                 self.bookings_known |= matches!(result, Ok(Reply::Bookings { .. }));
+                let now = self.now();
+                self.checks.reply(&id, &result, now);
                 self.feed_room(meeting::Input::Reply { id: id.clone(), result: result.clone() });
                 self.feed(Input::Reply { id, result })
             }
@@ -318,6 +336,7 @@ impl Loop {
             News::Changed { to_server: true } => self.link.renew(),
             News::Changed { to_server: false } | News::Slept => self.link.doubt(),
         }
+        self.measuring.network_changed();
         self.outbox.push(Update::NetworkChanged);
         self.feed_room(meeting::Input::NetworkChanged);
         self.feed(Input::NetworkChanged)
@@ -334,6 +353,8 @@ impl Loop {
             Heard::Call(event) => {
                 self.outbox.note_event(&event);
                 if let MediaEvent::Flowing { generation } = &event {
+                    let now = self.now();
+                    self.measuring.figures.iter_mut().for_each(|figures| figures.flows(now));
                     self.outbox.push(Update::Flowing { generation: *generation });
                 }
                 self.note_flow(bellwire_media::Leg::CALL.0, &event);
@@ -360,10 +381,16 @@ impl Loop {
                 Next::Changed
             }
             Heard::Level { input, output } => {
+                let now = self.now();
+                self.measuring.figures.iter_mut().for_each(|figures| figures.take_level(output, now));
                 self.outbox.push(Update::Level { input, output });
                 Next::Same
             }
             Heard::Stats { leg, stats } => {
+                if leg == bellwire_media::Leg::CALL.0 {
+                    let now = self.now();
+                    self.measuring.figures.iter_mut().for_each(|figures| figures.take_stats(&stats, now));
+                }
                 self.tell_stats(leg, stats);
                 Next::Same
             }
@@ -380,6 +407,8 @@ impl Loop {
     }
 
     fn link_is_down(&mut self) -> Next {
+        let now = self.now();
+        self.checks.link_down(now);
         self.feed_room(meeting::Input::LinkDown);
         self.feed(Input::LinkDown)
     }
@@ -387,6 +416,7 @@ impl Loop {
     /// Carries out what the machines want, then says how things stand.
     fn settle(&mut self) {
         self.settle_room();
+        self.settle_figures();
         while let Some(output) = self.endpoint.poll_output() {
             self.carry_out(output);
         }
@@ -396,6 +426,7 @@ impl Loop {
             self.sound.tone(tone);
         }
         self.settle_network();
+        self.settle_checks();
         let snapshot = self.snapshot();
         if self.told.as_ref().is_none_or(|told| !snapshot.shows_the_same_as(told)) {
             self.told = Some(snapshot.clone());

@@ -27,6 +27,8 @@ pub struct Config {
     pub tones: bool,
     /// Sound goes by a relay alone, so that the other party learns no address of this device. Matches do so anyway.
     pub relay_only: bool,
+    /// Check sound and network by itself ten minutes before a booking, and tell the other party whether all is well.
+    pub checks_by_itself: bool,
 }
 
 /// What a person, or a program in their place, can ask for.
@@ -226,6 +228,8 @@ pub struct MemberNow {
     /// Their app has its link to the server; sound needs none.
     pub linked: bool,
     pub sound: MemberSound,
+    /// The way that their sound goes.
+    pub path: Option<PathInfo>,
     pub speaking: bool,
     /// Text reaches them now.
     pub can_read: bool,

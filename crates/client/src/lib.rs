@@ -45,7 +45,7 @@ pub use bellwire_media::{
     Processing, RelayTransport, Stats, devices,
 };
 pub use bellwire_signaling::{
-    self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, ChatLine, CheckPath,
+    self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, Cause, ChatLine, CheckPath,
     Complaint, Departure, DevPerson, DeviceId, EndReason, Ending, ErrorCode, Handle, Health, KeepChat, Peer, Presence,
     Role, RoomId, SearchView, Side, Token, UnixMs, UserId, You,
 };

@@ -5,6 +5,7 @@
 //! travel: a description that fails the check is a connection that fails, a candidate that fails it is left out.
 
 use crate::DeviceState;
+use crate::probe::stun_server;
 use bellwire_call::meeting::SoundCommand;
 use bellwire_call::{MediaCommand, MediaEvent, Route};
 use bellwire_media as media;
@@ -86,11 +87,18 @@ pub(crate) struct Sound {
     pub output: DeviceState,
 }
 
+#[derive(Default)]
 struct Newest {
     generation: media::Generation,
     /// Candidates that were handed out for it.
     candidates: usize,
+    /// The ways of the last connections, and which of them carries the sound.
+    paths: VecDeque<(media::Generation, media::PathInfo)>,
+    flows: Option<media::Generation>,
 }
+
+/// Ways of so many connections are remembered: the newest may not carry the sound yet.
+const PATHS: usize = 4;
 
 impl Sound {
     pub(crate) fn new(config: media::Config) -> Self {
@@ -116,6 +124,18 @@ impl Sound {
 
     pub(crate) fn config(&self) -> &media::Config {
         &self.config
+    }
+
+    /// The way that a far side's sound goes.
+    pub(crate) fn path(&self, leg: u32) -> Option<media::PathInfo> {
+        let newest = self.legs.get(&leg)?;
+        let flows = newest.flows?;
+        newest.paths.iter().find(|(generation, _)| *generation == flows).map(|(_, path)| *path)
+    }
+
+    /// `host:port` of a server that answers STUN requests, where one is known.
+    pub(crate) fn stun_server(&self) -> Option<String> {
+        self.config.ice_servers.iter().flat_map(|server| &server.urls).find_map(|url| stun_server(url))
     }
 
     pub(crate) fn is_checking(&self) -> bool {
@@ -201,7 +221,8 @@ impl Sound {
     }
 
     fn open(&mut self, leg: Leg, generation: media::Generation, route: Route) {
-        self.legs.insert(leg.0, Newest { generation, candidates: 0 });
+        let newest = self.legs.entry(leg.0).or_default();
+        (newest.generation, newest.candidates) = (generation, 0);
         self.tell(media::Command::Open { leg, generation, route: route_for_media(route) });
     }
 
@@ -359,9 +380,15 @@ impl Sound {
             media::Event::Path { leg, generation, path } => {
                 let relayed = path.is_relayed();
                 tracing::debug!(leg = leg.0, generation, relayed, "path");
+                self.note_path(leg, generation, path);
                 self.say(leg, MediaEvent::Path { generation, relayed });
             }
-            media::Event::Flowing { leg, generation } => self.say(leg, MediaEvent::Flowing { generation }),
+            media::Event::Flowing { leg, generation } => {
+                if let Some(newest) = self.legs.get_mut(&leg.0) {
+                    newest.flows = Some(generation);
+                }
+                self.say(leg, MediaEvent::Flowing { generation });
+            }
             media::Event::Stalled { leg, generation } => self.say(leg, MediaEvent::Stalled { generation }),
             media::Event::Failed { leg, generation, why } => {
                 tracing::info!(leg = leg.0, generation, why, "connection failed");
@@ -432,6 +459,15 @@ impl Sound {
         for (n, candidates) in batches.into_iter().enumerate() {
             let done = done && n == last;
             self.say(leg, MediaEvent::Candidates { generation, candidates, done });
+        }
+    }
+
+    fn note_path(&mut self, leg: Leg, generation: media::Generation, path: media::PathInfo) {
+        let Some(newest) = self.legs.get_mut(&leg.0) else { return };
+        newest.paths.retain(|(known, _)| *known != generation);
+        newest.paths.push_back((generation, path));
+        if newest.paths.len() > PATHS {
+            newest.paths.pop_front();
         }
     }
 

@@ -41,6 +41,7 @@ fn history(stand: &Stand, person: &str) -> Vec<CallRecord> {
             media: media::Config::default(),
             tones: false,
             relay_only: false,
+            checks_by_itself: false,
         });
         client.request(Request::History { before: None });
         loop {

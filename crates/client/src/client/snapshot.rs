@@ -3,12 +3,14 @@
 use super::Loop;
 use crate::{CurrentCall, MemberNow, RoomNow, Snapshot, State};
 use bellwire_call::meeting::RoomShown;
+use bellwire_media::Leg;
 use std::time::Instant;
 
 impl Loop {
     pub(super) fn snapshot(&self) -> Snapshot {
         let now = self.now();
         let config = self.sound.config();
+        let figures = self.measuring.figures.as_ref();
         let call = self.endpoint.call().map(|call| CurrentCall {
             call: call.call.clone(),
             booking: call.booking.clone(),
@@ -27,11 +29,11 @@ impl Loop {
                 | State::Elsewhere
                 | State::Ended { .. } => None,
             },
-            trying: 0,
-            path: None,
-            health: Default::default(),
-            peer_health: None,
-            explanation: None,
+            trying: call.trying,
+            path: self.sound.path(Leg::CALL.0),
+            health: figures.map(|figures| figures.health).unwrap_or_default(),
+            peer_health: call.peer_health,
+            explanation: figures.and_then(|figures| figures.explanation),
             chat: self.texts.of_call(),
             chat_open: self.texts.reaches_callee(),
             keep_chat: call.keep_chat,
@@ -69,6 +71,7 @@ impl Loop {
             muted: member.muted,
             linked: member.linked,
             sound: member.sound,
+            path: self.sound.path(member.leg),
         });
         RoomNow {
             room: room.room,

@@ -45,7 +45,7 @@ fn snapshot(call: Option<CurrentCall>) -> Snapshot {
         call,
         entering: None,
         room: None,
-        search: SearchView::default(),
+        search: SearchView::Idle {},
         server_time_offset_ms: 0,
         input: DeviceState::Open { name: "Ana's Sennheiser".into(), fallback: false, silent: false },
         output: DeviceState::Closed,
@@ -102,7 +102,7 @@ fn eventful() -> String {
     let server = IceServer {
         urls: vec!["turn:relay.example:3478?transport=udp".into(), "turns:relay.example:443?transport=tcp".into()],
         username: Some("1800000000:ana".into()),
-        credential: Some(Credential::new("hunter2")),
+        credential: Some(Credential::new("hunter2").unwrap()),
     };
     let now = bench.now;
     let recorder = &mut bench.recorder;

@@ -90,6 +90,11 @@ impl Socket {
         self.send_raw(Message::text(serde_json::to_string(frame).unwrap())).await;
     }
 
+    /// To a client that may have let go of this socket.
+    pub async fn try_send(&mut self, frame: &ServerFrame) {
+        let _ = self.0.send(Message::text(serde_json::to_string(frame).unwrap())).await;
+    }
+
     pub async fn send_raw(&mut self, message: Message) {
         self.0.send(message).await.unwrap();
     }
@@ -117,7 +122,7 @@ pub fn start(server: Url) -> (Client, Updates) {
 pub fn start_with(server: Url, media: media::Config) -> (Client, Updates) {
     let token = Token::new("a.test.token").unwrap();
     let device = DeviceId::new("device-1").unwrap();
-    Client::start(Config { server, token, device, media, tones: false, relay_only: false })
+    Client::start(Config { server, token, device, media, tones: false, relay_only: false, checks_by_itself: false })
 }
 
 /// The first update of which `pick` makes something.

@@ -31,7 +31,7 @@ pub fn is(event: &Value, kind: &str) -> bool {
 pub struct Stand {
     dir: tempfile::TempDir,
     server: Child,
-    address: String,
+    pub address: String,
     pub booking: String,
     /// What the processes log, if not what they do by themselves.
     pub log: Option<&'static str>,

@@ -33,6 +33,8 @@ pub enum Task {
     Room(RoomOptions),
     /// Joins the queue for the next partner and talks to them.
     Match(MatchOptions),
+    /// Checks microphone, speaker and network before a call, with the server's echo peer.
+    Check(CheckOptions),
 }
 
 /// Who signs in where, and with which sound.
@@ -148,6 +150,15 @@ pub struct MatchOptions {
     skip_after: Option<Duration>,
 }
 
+#[derive(Args)]
+pub struct CheckOptions {
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// Play nothing and ask for no sentence.
+    #[arg(long)]
+    quick: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Json,
@@ -175,6 +186,12 @@ pub struct StayPlan {
     pub expect_within: Duration,
 }
 
+/// A run of `check` that can begin.
+pub struct CheckPlan {
+    pub device: Device,
+    pub quick: bool,
+}
+
 pub enum Aim {
     Room(RoomId),
     Match { matches: u32, skip_after: Option<Duration> },
@@ -197,9 +214,9 @@ pub enum Usage {
 pub fn read() -> Result<Task, Usage> {
     Options::try_parse().map(|options| options.task).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Usage::Help(error.to_string()),
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Usage::Bad("say what to do: devices, call or answer, room or match (bellwire-cli --help tells more)".into())
-        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Usage::Bad(
+            "say what to do: devices, call or answer, room or match, check (bellwire-cli --help tells more)".into(),
+        ),
         _ => Usage::Bad(sentence(&error.to_string())),
     })
 }
@@ -241,6 +258,13 @@ impl MatchOptions {
     }
 }
 
+impl CheckOptions {
+    pub fn plan(self) -> Result<CheckPlan, String> {
+        let (device, _) = self.device.plan()?;
+        Ok(CheckPlan { device, quick: self.quick })
+    }
+}
+
 impl StayOptions {
     fn plan(self, device: Device, aim: Aim, expect_members: usize) -> StayPlan {
         let Self { mute, stays, leave_after, expect_within } = self;
@@ -275,7 +299,15 @@ impl DeviceOptions {
             (None, _, _) => return Err("say where to sign in: --server and --token-file, or --link".into()),
         };
         let device = DeviceId::from_bits(rand::rng().random());
-        let config = Config { server, token, device, media, tones: self.tones, relay_only: self.relay_only };
+        let config = Config {
+            server,
+            token,
+            device,
+            media,
+            tones: self.tones,
+            relay_only: self.relay_only,
+            checks_by_itself: false,
+        };
         Ok((Device { config, format: self.events, control: self.control, say: self.say }, room))
     }
 }

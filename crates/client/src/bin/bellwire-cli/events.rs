@@ -2,9 +2,10 @@
 //! People's names and tokens are in none of them.
 
 use crate::args::Format;
+use crate::check::{Checked, stage_sentence};
 use bellwire_client::{
-    Because, BookingId, CallId, ChatNow, Departure, DeviceEvent, DeviceFault, EndReason, Ending, ErrorCode, Handle,
-    Link, Presence, RoomId, Side, State, Stats,
+    Action, Because, Blame, BookingId, CallId, Cause, ChatNow, Departure, DeviceEvent, DeviceFault, EndReason, Ending,
+    ErrorCode, Explanation, Figure, Handle, Health, Link, PathInfo, Presence, RoomId, Side, Stage, State, Stats,
 };
 use serde::Serialize;
 use std::fmt;
@@ -52,6 +53,24 @@ pub enum Event {
     },
     Stats(Box<Stats>),
     Device(DeviceEvent),
+    /// Addresses or routes changed, or this machine has slept.
+    NetworkChanged,
+    /// The way that sound goes.
+    Path(PathInfo),
+    /// What this device finds of itself, and the other party's of itself.
+    Health(Health),
+    PeerHealth(Health),
+    /// Why it sounds bad; all null when it does no more.
+    Explanation {
+        cause: Option<Cause>,
+        side: Option<Blame>,
+        action: Option<Action>,
+        figure: Option<Figure>,
+    },
+    /// Another connection is being tried, the so-manyth since sound was lost.
+    Trying {
+        connections: u32,
+    },
     Muted {
         muted: bool,
     },
@@ -102,6 +121,12 @@ pub enum Event {
     MemberHeard {
         member: Handle,
     },
+    /// The way that their sound goes.
+    MemberPath {
+        member: Handle,
+        #[serde(flatten)]
+        path: PathInfo,
+    },
     MemberLost {
         member: Handle,
     },
@@ -149,6 +174,12 @@ pub enum Event {
         #[serde(flatten)]
         stats: Box<Stats>,
     },
+    /// What a check does now.
+    CheckStage {
+        stage: Stage,
+    },
+    /// What it came to.
+    Check(Box<Checked>),
     /// What this process used until it left.
     Usage(Usage),
     Error {
@@ -214,6 +245,21 @@ impl Event {
                 Self::Link { state: "down", why: Some(why.to_string()), retry_in_ms }
             }
         }
+    }
+
+    pub fn path(path: &PathInfo) -> Self {
+        Self::Path(*path)
+    }
+
+    pub fn member_path(member: Handle, path: &PathInfo) -> Self {
+        Self::MemberPath { member, path: *path }
+    }
+
+    pub fn explanation(explanation: Option<Explanation>) -> Self {
+        let Some(Explanation { cause, side, action, figure }) = explanation else {
+            return Self::Explanation { cause: None, side: None, action: None, figure: None };
+        };
+        Self::Explanation { cause: Some(cause), side: Some(side), action: Some(action), figure }
     }
 
     pub fn ended(ending: &Ending, confirmed: bool) -> Self {
@@ -316,6 +362,19 @@ impl fmt::Display for Event {
             Self::Flowing { generation } => write!(f, "sound flows (connection {generation})"),
             Self::Stats(stats) => write_stats(f, stats),
             Self::Device(event) => write_device(f, event),
+            Self::NetworkChanged => f.write_str("the network is another one"),
+            Self::Path(path) => write_path(f, path),
+            Self::MemberPath { member, path } => {
+                write!(f, "{member}: ")?;
+                write_path(f, path)
+            }
+            Self::Health(health) => write_health(f, "this side", health),
+            Self::PeerHealth(health) => write_health(f, "the other side", health),
+            Self::Explanation { cause: Some(cause), side, action, .. } => {
+                write!(f, "{} ({}): {}", word(cause), word(side), word(action))
+            }
+            Self::Explanation { cause: None, .. } => f.write_str("all is well again"),
+            Self::Trying { connections } => write!(f, "trying connection {connections} since sound was lost"),
             Self::Muted { muted } => f.write_str(if *muted { "muted" } else { "unmuted" }),
             Self::PeerMuted { muted: true } => f.write_str("the other party is muted"),
             Self::PeerMuted { muted: false } => f.write_str("the other party is not muted any more"),
@@ -354,6 +413,8 @@ impl fmt::Display for Event {
                 write!(f, "{member}: ")?;
                 write_stats(f, stats)
             }
+            Self::CheckStage { stage } => f.write_str(stage_sentence(*stage)),
+            Self::Check(checked) => write!(f, "{checked}"),
             Self::Usage(usage) => write!(
                 f,
                 "{:.1} s, {:.2} s of processor time, {} KiB of memory",
@@ -379,6 +440,22 @@ fn write_stats(f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
         stats.concealed * 100.0,
         measured(stats.mos, ""),
     )
+}
+
+fn write_path(f: &mut fmt::Formatter<'_>, path: &PathInfo) -> fmt::Result {
+    let PathInfo { local, remote, relay, ipv6 } = path;
+    let by = relay.map(|relay| format!(" over {}", word(&relay))).unwrap_or_default();
+    let family = if *ipv6 { "IPv6" } else { "IPv4" };
+    write!(f, "sound goes {} to {}{by}, {family}", local.as_str(), remote.as_str())
+}
+
+fn write_health(f: &mut fmt::Formatter<'_>, whose: &str, health: &Health) -> fmt::Result {
+    let Health { microphone, speaker, receives, access } = health;
+    write!(f, "{whose}: microphone {}, speaker {}, receives {}", word(microphone), word(speaker), word(receives))?;
+    match access {
+        Some(access) => write!(f, ", to the server {} ms, {} % lost", access.round_trip_ms, access.loss_percent),
+        None => Ok(()),
+    }
 }
 
 fn write_device(f: &mut fmt::Formatter<'_>, event: &DeviceEvent) -> fmt::Result {

@@ -4,6 +4,7 @@
 //! ends with a status that says how it went. Logs go to standard error; `BELLWIRE_LOG` sets what is logged.
 
 mod args;
+mod check;
 mod control;
 mod events;
 mod interrupt;
@@ -27,6 +28,8 @@ enum Exit {
     /// No answer, declined, busy, or gone before it was answered.
     NotAnswered = 4,
     MediaFailed = 5,
+    /// A check found something seriously wrong.
+    Problems = 6,
 }
 
 /// What is logged where `BELLWIRE_LOG` says nothing. The WebRTC crates warn of each step of an ordinary call's end; the
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Ok(Task::Answer(options)) => run(options.plan(session::Role::Answers), session::run),
         Ok(Task::Room(options)) => run(options.plan(), stay::run),
         Ok(Task::Match(options)) => run(options.plan(), stay::run),
+        Ok(Task::Check(options)) => run(options.plan(), check::run),
         Err(Usage::Help(text)) => {
             let _ = write!(std::io::stdout(), "{text}");
             Exit::Normal

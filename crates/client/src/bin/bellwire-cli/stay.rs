@@ -199,6 +199,9 @@ impl Stay {
             }
             (true, MemberSound::Heard) | (false, MemberSound::Lost | MemberSound::Connecting) => {}
         }
+        if let Some(path) = new.path.as_ref().filter(|path| old.and_then(|old| old.path.as_ref()) != Some(path)) {
+            self.events.say(&Event::member_path(member(), path));
+        }
         if old.is_some_and(|old| old.muted != new.muted) {
             self.events.say(&Event::MemberMuted { member: member(), muted: new.muted });
         }
