@@ -441,7 +441,9 @@ impl Check {
     }
 
     fn after_paths(&mut self, now: Monotonic) {
-        let speaks = self.kind == Kind::ByHand && self.measured.microphone.state == DeviceState::Opened;
+        let microphone = &self.measured.microphone;
+        let hears = microphone.state == DeviceState::Opened && !microphone.zeros_only;
+        let speaks = self.kind == Kind::ByHand && hears;
         if speaks && self.kept.is_some() { self.enter(Stage::Speak, now) } else { self.finish() }
     }
 
