@@ -13,7 +13,7 @@ use crate::Monotonic;
 use bellwire_signaling::{Cause, Health, Receives};
 use rules::Findings;
 use serde::{Deserialize, Serialize};
-use windows::{Mean, Often, Streak};
+use windows::{Mean, Often, Silence, Streak};
 
 /// What is known of one second of a call on this side. What was not measured is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -156,7 +156,7 @@ pub struct Explainer {
     /// When the stage became what it is.
     since: Option<(Stage, Monotonic)>,
     packets_in: u64,
-    silent: Streak,
+    silent: Silence,
     unheard: Streak,
     windows: Windows,
     shown: Option<Explanation>,
@@ -189,7 +189,7 @@ impl Explainer {
         Self {
             since: None,
             packets_in: 0,
-            silent: Streak::default(),
+            silent: Silence::default(),
             unheard: Streak::default(),
             windows: Windows::new(),
             shown: None,
@@ -210,7 +210,8 @@ impl Explainer {
         let settled = now.since(since) >= SETTLES_MS;
         let comes = second.packets_in != self.packets_in;
         self.packets_in = second.packets_in;
-        self.silent.push(!comes);
+        let sure = second.packets_in > 0 && second.own.receives == Receives::Nothing;
+        self.silent.push(comes, sure, now);
         self.unheard.push(second.peer.is_some_and(|peer| peer.receives == Receives::Nothing));
         if comes && settled {
             self.windows.push(second);
@@ -271,7 +272,7 @@ impl Windows {
         }
     }
 
-    fn findings<'a>(&self, second: &'a Second, silent: &Streak, unheard: &Streak, settled: bool) -> Findings<'a> {
+    fn findings<'a>(&self, second: &'a Second, silent: &Silence, unheard: &Streak, settled: bool) -> Findings<'a> {
         Findings {
             second,
             silent: silent.raised(),

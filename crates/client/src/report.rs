@@ -25,6 +25,8 @@ const CALLS: usize = 3;
 /// Lines of a call's timeline: so many from its beginning, and so many from its end.
 const FIRST_LINES: usize = 200;
 const LAST_LINES: usize = 400;
+/// Of how things stand when a call begins, what is no matter of course.
+const AT_FIRST: [&str; 4] = ["state", "link", "microphone", "speaker"];
 /// Devices that are told apart by number; others have none.
 const DEVICES: usize = 32;
 
@@ -45,6 +47,8 @@ struct Recorded {
     over: bool,
     /// How things stand, by subject: a line is written for what changed.
     stands: Vec<(&'static str, String)>,
+    /// The way that sound went last.
+    path: Option<PathInfo>,
     first: Vec<Line>,
     last: VecDeque<Line>,
     left_out: usize,
@@ -155,6 +159,7 @@ impl Recorder {
         let stands = self.stands(snapshot);
         let Some(last) = self.calls.back_mut() else { return };
         last.call = last.call.take().or_else(|| call.call.clone());
+        last.path = call.path.or(last.path);
         last.stand(stands, now);
         last.over = ended;
     }
@@ -247,6 +252,7 @@ impl Recorded {
             began_at: SystemTime::now(),
             over: false,
             stands: Vec::new(),
+            path: None,
             first: Vec::new(),
             last: VecDeque::new(),
             left_out: 0,
@@ -257,7 +263,11 @@ impl Recorded {
     fn stand(&mut self, stands: Vec<(&'static str, String)>, now: Instant) {
         for (subject, what) in &stands {
             let before = self.stands.iter().find(|(known, _)| known == subject);
-            if before.is_none_or(|(_, before)| before != what) {
+            let is_news = match before {
+                Some((_, before)) => before != what,
+                None => AT_FIRST.contains(subject),
+            };
+            if is_news {
                 self.write(now, subject, what.clone());
             }
         }

@@ -145,7 +145,7 @@ fn a_side_that_gets_nothing_for_two_seconds_learns_why() {
 #[test]
 fn that_nothing_comes_is_said_from_the_first_seconds_on() {
     check(
-        "1 connecting nothing unheard                  : -
+        "2 connecting nothing unheard                  : -
          1 connecting nothing unheard                  : NothingComes Between Wait
          3 connecting fine                             : NothingComes Between Wait
          1 fine                                        : -",

@@ -2,6 +2,7 @@
 //!
 //! Between the two a window keeps what it said (hysteresis), and a second that was not measured changes nothing.
 
+use crate::Monotonic;
 use std::collections::VecDeque;
 
 /// Raised while a limit was passed in 3 of the last 5 samples; cleared when none of the 5 passes it.
@@ -62,6 +63,36 @@ impl Mean {
     pub fn raised(&self) -> Option<f32> {
         let mean = self.samples.iter().sum::<f32>() / self.samples.len().max(1) as f32;
         self.raised.then_some(mean.max(self.raise))
+    }
+}
+
+/// Raised when nothing has come for two seconds, cleared when something came in two samples in a row.
+#[derive(Debug, Default)]
+pub struct Silence {
+    /// When something came last, or the call began.
+    came_at: Option<Monotonic>,
+    came_before: bool,
+    raised: bool,
+}
+
+impl Silence {
+    /// A sample is taken once a second, and not to the millisecond.
+    const RAISES_MS: u64 = 1_900;
+
+    /// `sure`: whoever counts packets, more often than once a second, says that none came for two seconds.
+    pub fn push(&mut self, comes: bool, sure: bool, now: Monotonic) {
+        let came_at = *self.came_at.get_or_insert(now);
+        if comes {
+            self.came_at = Some(now);
+            self.raised &= !self.came_before;
+        } else {
+            self.raised |= sure || now.since(came_at) >= Self::RAISES_MS;
+        }
+        self.came_before = comes;
+    }
+
+    pub fn raised(&self) -> bool {
+        self.raised
     }
 }
 
@@ -129,6 +160,20 @@ mod tests {
         assert_eq!(said(&[0.30; 3]), "###");
         assert_eq!(said(&[0.08, 0.08, 0.08, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), "..#######.");
         assert_eq!(said(&[0.03; 9]), ".........");
+    }
+
+    #[test]
+    fn silence_is_two_seconds_or_the_word_of_who_knows() {
+        let said = |seconds: &str| {
+            let mut silence = Silence::default();
+            marks(seconds.chars().enumerate().map(|(n, c)| {
+                silence.push(c == 'x', c == '!', Monotonic(5_000 + n as u64 * 990));
+                silence.raised()
+            }))
+        };
+        assert_eq!(said("..."), "..#", "from the beginning on");
+        assert_eq!(said(".x.x...x.xx"), ".....#####.");
+        assert_eq!(said("xx.!xx"), "...##.");
     }
 
     #[test]

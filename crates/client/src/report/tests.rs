@@ -162,6 +162,7 @@ fn a_bundle_tells_a_call_from_its_first_moment_to_its_end() {
     for line in [
         "call         3f9a1c..., as the caller",
         "state        ended: hung_up by the callee after 61.2 s",
+        "path         relay to srflx, our relay over tls, IPv4",
         "     0.000  state        inviting",
         "     0.000  microphone   open, microphone number 1",
         "     0.180  state        ringing",

@@ -31,7 +31,7 @@ fn write_all(out: &mut String, call: &Recorded) -> std::fmt::Result {
         ("call", format!("{id}..., as the {}", word(&call.you))),
         ("began", began(call)),
         ("state", call.now("state").to_owned()),
-        ("path", call.now("path").to_owned()),
+        ("path", call.path.map_or("none".into(), super::path)),
         ("processing", call.now("processing").to_owned()),
         ("relay only", call.now("relay only").to_owned()),
     ];
@@ -75,7 +75,7 @@ fn summary(out: &mut String, rows: &[Row]) -> std::fmt::Result {
     let mut round_trips = all(|row| row.round_trip_ms);
     round_trips.sort_by(f32::total_cmp);
     let median = round_trips.get(round_trips.len() / 2).map_or("-".to_owned(), |ms| format!("{ms:.0}"));
-    writeln!(out, "loss in {} %, loss out {} %, ", mean(all(|r| Some(r.loss_in))), mean(all(|r| r.loss_out)))?;
+    writeln!(out, "loss in {} %, loss out {} %", mean(all(|r| Some(r.loss_in))), mean(all(|r| r.loss_out)))?;
     writeln!(out, "round trip {median} ms (median), jitter {} ms", mean(all(|r| Some(r.jitter_in_ms))))?;
     writeln!(out, "mean opinion score {} of 4.5", mean(all(|r| r.mos)))
 }
