@@ -5,6 +5,7 @@ mod coturn;
 mod grants;
 mod one_port;
 mod refusals;
+mod webrtc_rs;
 
 use crate::common::{Server, data_dir};
 use client::{ALL, By, Came, Turn, connect};
