@@ -12,6 +12,16 @@ use serde_json::{Value, json};
 fn commands(call: &CallId, booking: &BookingId) -> Vec<Command> {
     let call = || call.clone();
     let candidates = vec![candidate("192.0.2.1")];
+    let quality = CallQuality {
+        mos_x10: 41,
+        loss_in_percent: 2,
+        loss_out_percent: 0,
+        round_trip_ms: 38,
+        reconnects: 1,
+        reconnecting_ms: 2_400,
+        relayed: true,
+        cause: Some(Cause::Loss),
+    };
     vec![
         Command::Bookings {},
         Command::History { before: Some(UnixMs(1)), limit: 5 },
@@ -26,6 +36,7 @@ fn commands(call: &CallId, booking: &BookingId) -> Vec<Command> {
         Command::Hearing { call: call(), generation: 1, hearing: true },
         Command::Renew { call: call(), generation: 1 },
         Command::Muted { call: call(), muted: true },
+        Command::Quality { call: call(), quality },
     ]
 }
 
@@ -49,7 +60,7 @@ fn parent<'a>(value: &'a mut Value, path: &str) -> (&'a mut Value, String) {
 }
 
 /// May be left out, or be null.
-const OPTIONAL: [&str; 3] = ["before", "sdpMid", "resume"];
+const OPTIONAL: [&str; 4] = ["before", "sdpMid", "resume", "cause"];
 
 /// The frame, spoilt in every way that must be refused.
 fn spoilt(good: &Value) -> Vec<String> {
