@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -54,14 +54,15 @@ pub async fn keep(app: Arc<App>, listens: SocketAddr, program: PathBuf, stop: Ca
     while !stop.is_cancelled() {
         let began = Instant::now();
         match start(&app, listens, &program).await {
-            Ok(mut child) => {
+            Ok((mut child, input)) => {
                 tokio::select! {
                     status = child.wait() => match status {
                         Ok(status) => warn!(%status, "the echo peer has ended"),
                         Err(e) => warn!(error = %e, "the echo peer is lost"),
                     },
-                    () = stop.cancelled() => return end(child).await,
+                    () = stop.cancelled() => return end(child, input).await,
                 }
+                drop(input);
             }
             Err(e) => warn!(error = %e, "the echo peer could not be started"),
         }
@@ -70,7 +71,7 @@ pub async fn keep(app: Arc<App>, listens: SocketAddr, program: PathBuf, stop: Ca
     }
 }
 
-async fn start(app: &App, listens: SocketAddr, program: &Path) -> Result<Child> {
+async fn start(app: &App, listens: SocketAddr, program: &Path) -> Result<(Child, ChildStdin)> {
     let token = token(app)?;
     let mut child = Command::new(program)
         .arg("--server")
@@ -83,14 +84,13 @@ async fn start(app: &App, listens: SocketAddr, program: &Path) -> Result<Child> 
     let mut stdin = child.stdin.take().context("the child has no input")?;
     stdin.write_all(format!("{}\n", token.reveal()).as_bytes()).await?;
     stdin.flush().await?;
-    // Kept open for as long as the child is wanted.
-    child.stdin = Some(stdin);
     info!(pid = child.id(), "the echo peer has been started");
-    Ok(child)
+    // The input is held apart from the child, whose `wait` would close it: it stays open for as long as the child is wanted.
+    Ok((child, stdin))
 }
 
-async fn end(mut child: Child) {
-    drop(child.stdin.take());
+async fn end(mut child: Child, input: ChildStdin) {
+    drop(input);
     if tokio::time::timeout(ENDS, child.wait()).await.is_err() {
         debug!("the echo peer is killed");
         child.kill().await.ok();
