@@ -174,6 +174,8 @@ struct Connection {
     pending: VecDeque<Candidate>,
     ours: Vec<Candidate>,
     ours_done: bool,
+    /// Whether there is any.
+    reachable: bool,
     batch: Option<Instant>,
     nudge: Option<Nudge>,
     nudged: bool,
@@ -212,6 +214,7 @@ impl Connection {
             pending: VecDeque::new(),
             ours: Vec::new(),
             ours_done: false,
+            reachable: false,
             batch: None,
             nudge: None,
             nudged: false,
@@ -364,6 +367,7 @@ impl Connection {
         std::mem::replace(&mut self.made, fresh).close().await;
         self.ours.clear();
         self.ours_done = false;
+        self.reachable = false;
         self.batch = None;
         self.nudge = None;
         self.nudged = false;
@@ -430,8 +434,15 @@ impl Connection {
                 if attempt != self.made.attempt => {}
             Local::Candidate { candidate, .. } => {
                 match candidate {
-                    Some(candidate) => self.ours.push(candidate),
+                    Some(candidate) => {
+                        self.ours.push(candidate);
+                        self.reachable = true;
+                    }
                     None => self.ours_done = true,
+                }
+                if self.ours_done && !self.reachable && self.settings.route == Route::RelayOnly {
+                    // Without one of ours the far side's are of no use, and whoever opened this can try something else.
+                    return Err("there is no relay, or none that lets us in".into());
                 }
                 self.batch.get_or_insert_with(|| Instant::now() + BATCH);
                 if self.ours_done {

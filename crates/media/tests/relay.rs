@@ -150,6 +150,27 @@ async fn an_engine_that_is_bound_to_an_address_of_ipv6_reaches_a_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_wants_a_relay_alone_and_gets_none_is_told_before_patience_ends() {
+    let folder = Folder::new("relay-none");
+    let relay = Relay::start(None).await;
+    let wrong = IceServer { credential: "a guess".into(), ..server(&[relay.udp_url()]) };
+    for servers in [&[][..], &[wrong]] {
+        let mut a = person(&folder, "anna", servers);
+        let begun = Instant::now();
+        a.engine.command(Command::Open { leg: Leg::CALL, generation: 1, route: Route::RelayOnly });
+        a.engine.command(Command::Offer { leg: Leg::CALL, generation: 1 });
+        let why = a.until(|event| match event {
+            Event::Failed { why, .. } => Some(why.clone()),
+            _ => None,
+        });
+        assert!(why.await.contains("relay"));
+        assert!(begun.elapsed() < Duration::from_secs(8), "told after {:?}", begun.elapsed());
+        a.engine.shutdown().await;
+    }
+    assert_eq!(relay.allocations().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_whose_connection_breaks_fails_the_connection_at_once() {
     let folder = Folder::new("relay-broken");
     let relay = Relay::start(None).await;
