@@ -10,6 +10,9 @@
 //!
 //! Whoever owns a way names the time, sends the requests and opens the connections.
 
+#[cfg(test)]
+mod tests;
+
 use crate::endpoint::{Monotonic, Route};
 use crate::fault::{Fault, planted};
 use std::collections::BTreeMap;
@@ -127,8 +130,9 @@ impl Way {
     pub(crate) fn advance(&mut self, generation: u32, lost: bool, now: Monotonic) {
         self.after_loss = lost && self.generation > 0 && self.asked != Some(Asked::ByWish);
         if !lost && self.relayed() == Some(true) {
-            // Whoever asked for it, it is a try.
-            self.count_upgrade(now);
+            // It is a try, also where the other side asked for it.
+            self.upgrades += usize::from(self.asked.is_none());
+            self.upgraded_at = now;
         }
         self.generation = generation;
         self.opened_at = now;
@@ -148,8 +152,9 @@ impl Way {
         self.dead_since = Some(now);
     }
 
-    /// By which route the newest connection is to be opened, now that it is.
-    pub(crate) fn route(&mut self, relays: Relays) -> Route {
+    /// The newest connection is opened, by this route.
+    pub(crate) fn open(&mut self, relays: Relays, now: Monotonic) -> Route {
+        self.opened_at = now;
         let other_way = self.after_loss && relays.granted && self.route == Route::Any;
         self.route = if (relays.only && !planted(Fault::WishForRelaysIgnored)) || other_way {
             Route::RelayOnly
@@ -258,7 +263,8 @@ impl Way {
             self.in_vain += 1;
         }
         if upgrade {
-            self.count_upgrade(now);
+            self.upgrades += 1;
+            self.upgraded_at = now;
         }
         self.asked = Some(if wanted || upgrade { Asked::ByWish } else { Asked::BecauseLost });
         self.asked_at = Some(now);
@@ -299,10 +305,5 @@ impl Way {
         let settled = self.flowing == Some(self.generation) || self.dead_since.is_some();
         let resolved = if settled { self.opened_at } else { self.opened_at.plus(self.times.unanswered_ms) };
         Some(self.flows_since.max(self.upgraded_at).plus(after).max(resolved).max(self.held_until))
-    }
-
-    fn count_upgrade(&mut self, now: Monotonic) {
-        self.upgrades += 1;
-        self.upgraded_at = now;
     }
 }

@@ -63,7 +63,7 @@ enum Stage {
         until: Monotonic,
         accepted: bool,
     },
-    Talking(Talking),
+    Talking(Box<Talking>),
     /// Elsewhere or Ended.
     Over {
         since: Monotonic,
@@ -298,7 +298,7 @@ impl Endpoint {
         if begins {
             // A call that this process never talked in was left by an earlier one: its connection is gone.
             let left = heard.is_some() || connection.go || connection.generation > 1;
-            call.stage = Stage::Talking(Talking::new(now, left, muted));
+            call.stage = Stage::Talking(Box::new(Talking::new(now, left, muted)));
         }
         let Stage::Talking(talking) = &mut call.stage else { return };
         let doing = talking.follow(&id, connection, heard, muted, relays, now);
@@ -410,7 +410,7 @@ impl Endpoint {
     pub fn poll_timeout(&self) -> Option<(Monotonic, Due)> {
         let gives_up = self.call.as_ref().filter(|_| !self.linked).and_then(Call::gives_up_at);
         let talking = self.call.as_ref().and_then(|call| match &call.stage {
-            Stage::Talking(talking) => Some(talking),
+            Stage::Talking(talking) => Some(&**talking),
             Stage::Before { .. } | Stage::Over { .. } => None,
         });
         let asks = talking.filter(|_| self.can_ask());

@@ -177,7 +177,7 @@ impl Talking {
             return Vec::new();
         }
         self.open_by = None;
-        let (generation, route) = (self.way.generation(), self.way.route(relays));
+        let (generation, route) = (self.way.generation(), self.way.open(relays, now));
         vec![Doing::Media(MediaCommand::Open { generation, route })]
     }
 

@@ -124,7 +124,8 @@ impl Stay {
             }
             leg.open_by = None;
             opened = true;
-            let (leg, generation, offers, route) = (leg.number, leg.generation(), leg.offers, leg.way.route(relays));
+            let (leg, generation, offers, route) =
+                (leg.number, leg.generation(), leg.offers, leg.way.open(relays, now));
             doing.push(Doing::Sound(SoundCommand::Open { leg, generation, route }));
             if offers || planted(Fault::MeetingOffersAlways) {
                 doing.push(Doing::Sound(SoundCommand::Offer { leg, generation }));

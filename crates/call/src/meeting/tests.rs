@@ -257,6 +257,83 @@ fn a_match_arrives_by_itself_and_is_skipped_for_the_next() {
 }
 
 #[test]
+fn with_a_partner_of_a_match_one_goes_by_relays_alone_where_there_is_one() {
+    let mut told = Told::new();
+    told.relays = None;
+    let mut pair = view(1, &[member("a", 1, true)]);
+    pair.room = id("m1");
+    told.check(Input::Wish(Wish::Search), "Search");
+    told.check(Input::Server(Event::Room { view: pair.clone() }), "warm, relays?");
+    // A stranger shall not learn an address because the server is slow for a moment.
+    told.now = 400;
+    told.check(Input::Timeout, "");
+    let (asked, _) = told.asked.pop().unwrap();
+    told.check(granted(asked, 1), "servers 1, open 1.1 by relay, offer 1.1");
+    told.media(1, MediaEvent::Path { generation: 1, relayed: true }, "");
+    told.media(1, MediaEvent::Flowing { generation: 1 }, "");
+    told.now = 300_000;
+    told.check(Input::Timeout, "");
+    told.check(Input::Wish(Wish::Skip), "close, Skip");
+    // Where there is none, the two are not kept apart by that.
+    pair.room = id("m2");
+    told.check(Input::Server(Event::Room { view: pair }), "warm, relays?");
+    let (asked, _) = told.asked.pop().unwrap();
+    told.check(granted(asked, 0), "servers 0, open 2.1, offer 2.1");
+}
+
+#[test]
+fn a_room_waits_for_the_relays_but_not_for_long_and_what_comes_meanwhile_is_kept() {
+    let mut told = Told::new();
+    told.relays = None;
+    told.check(Input::Wish(Wish::Enter(id("r"))), "warm, enter r, relays?");
+    told.room(1, &[member("a", 1, true), member("b", 1, false)], "warm");
+    let offer = Event::DescriptionFrom {
+        room: id("r"),
+        member: id("b"),
+        generation: 1,
+        kind: DescriptionKind::Offer,
+        sdp: sdp(),
+    };
+    told.check(Input::Server(offer), "");
+    assert_eq!(told.meeting.poll_timeout(), Some((Monotonic(300), Due::Servers)));
+    told.now = 300;
+    told.check(Input::Timeout, "open 1.1, offer 1.1, open 2.1, take Offer 2.1");
+}
+
+#[test]
+fn another_network_renews_the_way_to_each_member_at_once_and_the_last_change_counts() {
+    let mut told = Told::inside(&[member("a", 1, true), member("b", 1, false)]);
+    told.media(1, MediaEvent::Flowing { generation: 1 }, "");
+    told.media(2, MediaEvent::Flowing { generation: 1 }, "");
+    told.now = 5_000;
+    told.check(Input::NetworkChanged, "renew a 1, renew b 1");
+    assert_eq!(told.sounds(), "a Heard, b Heard");
+    told.now = 5_100;
+    told.room(2, &[member("a", 2, true), member("b", 2, false)], "open 1.2, offer 1.2, open 2.2");
+    told.now = 5_400;
+    told.check(Input::NetworkChanged, "");
+    told.now = 5_700;
+    told.check(Input::NetworkChanged, "");
+    assert_eq!(told.meeting.poll_timeout(), Some((Monotonic(6_000), Due::Renew)));
+    told.now = 6_000;
+    told.check(Input::Timeout, "renew a 2, renew b 2");
+    assert_eq!(told.sounds(), "a Heard, b Heard");
+}
+
+#[test]
+fn without_a_link_nothing_is_asked_for_and_with_it_at_once() {
+    let mut told = Told::inside(&[member("a", 1, true)]);
+    told.media(1, MediaEvent::Flowing { generation: 1 }, "");
+    told.check(Input::LinkDown, "");
+    told.now = 2_000;
+    told.check(Input::NetworkChanged, "");
+    told.media(1, MediaEvent::Stalled { generation: 1 }, "");
+    assert_eq!(told.meeting.poll_timeout(), None);
+    told.now = 9_000;
+    told.check(Input::LinkUp { resumed: true }, "enter r, renew a 1");
+}
+
+#[test]
 fn a_search_that_comes_too_soon_waits_its_turn_unless_it_is_called_off() {
     let mut told = Told::new();
     told.check(Input::Wish(Wish::Search), "Search");

@@ -49,6 +49,7 @@ fn random_world(seed: u64) -> World {
     }
     let mut world = World::new(seed, &people, bookings);
     world.delay = 2..[20, 80, 600][rng.usize(0..3)];
+    world.sound.setup_ms = [0..300, 0..300, 2_000..4_500][rng.usize(0..3)].clone();
     world.doubled = [0, 5, 30][rng.usize(0..3)];
     world.relays = [Relays::None, Relays::Granted, Relays::Granted, Relays::Slow, Relays::Refused][rng.usize(0..5)];
     world

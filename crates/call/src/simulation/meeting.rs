@@ -8,9 +8,9 @@
 mod server;
 mod sound;
 
-use crate::endpoint::{MediaEvent, Monotonic};
+use crate::endpoint::{MediaEvent, Monotonic, Route};
 use crate::fault::{Fault, plant};
-use crate::meeting::{Input, Meeting, MemberSound, Output, Wish};
+use crate::meeting::{Input, Meeting, MemberSound, Output, SoundCommand, Wish};
 use crate::rooms::{Guest, LinkId, RoomPlan, Rooms};
 use bellwire_signaling::*;
 use sound::{Sounds, Told};
@@ -23,6 +23,8 @@ const BASE: u64 = 1_800_000_000_000;
 const PEACE_MS: u64 = 120_000;
 /// For how long the server keeps a session, in these histories.
 const RESUME_MS: u64 = 25_000;
+/// Until a changed network has brought the next connection, with all that is on the way.
+const RENEWED_MS: u64 = 6_000;
 
 struct World {
     now: u64,
@@ -60,6 +62,9 @@ struct Device {
     last: [u64; 2],
     legs: BTreeSet<u32>,
     timeout: Option<u64>,
+    relay_only: bool,
+    /// Legs of which a changed network wants the next connection, by then.
+    due: BTreeMap<u32, u64>,
 }
 
 enum Happening {
@@ -72,6 +77,9 @@ enum Happening {
     Lost(usize),
     Back(usize),
     Path(usize, usize, bool),
+    Direct(usize, usize, bool),
+    Address(usize),
+    Noticed(usize),
     Whim(usize),
     Restart,
     Tick,
@@ -98,6 +106,8 @@ impl World {
             last: [0, 0],
             legs: BTreeSet::new(),
             timeout: None,
+            relay_only: false,
+            due: BTreeMap::new(),
         };
         let mut world = Self {
             now: 0,
@@ -148,6 +158,19 @@ impl World {
             self.at(at, Happening::Path(one, other, false));
             self.at(back, Happening::Path(one, other, true));
         }
+        for _ in 0..self.rng.usize(0..3) {
+            let (at, device) = (self.rng.u64(0..trouble), self.rng.usize(0..count));
+            self.at(at, Happening::Address(device));
+            if self.rng.bool() {
+                let back = at + self.rng.u64(50..1_500);
+                self.at(at, Happening::Lost(device));
+                self.at(back, Happening::Back(device));
+            }
+        }
+        if self.rng.u8(0..3) == 0 {
+            let (at, one, other) = (self.rng.u64(0..trouble), self.rng.usize(0..count), self.rng.usize(0..count));
+            self.at(at, Happening::Direct(one, other, false));
+        }
         if self.rng.u8(0..5) == 0 {
             let at = self.rng.u64(0..trouble);
             self.at(at, Happening::Restart);
@@ -159,6 +182,7 @@ impl World {
             self.at(5, Happening::Back(one));
             for other in 0..count {
                 self.at(5, Happening::Path(one, other, true));
+                self.at(5, Happening::Direct(one, other, true));
             }
         }
         self.run_until(trouble + 5_000)?;
@@ -234,12 +258,27 @@ impl World {
             Happening::Lost(device) => self.lose(device)?,
             Happening::Back(device) => self.greet(device)?,
             Happening::Path(one, other, open) => self.sounds.set_path(one, other, open),
+            Happening::Direct(one, other, open) => self.sounds.set_direct(one, other, open),
+            Happening::Address(device) => {
+                self.sounds.change_address(device);
+                let noticed = self.rng.u64(0..400);
+                self.at(noticed, Happening::Noticed(device));
+            }
+            Happening::Noticed(device) => {
+                self.note(|| format!("{device} has another address"));
+                if self.devices[device].up {
+                    let legs = self.sounds.legs(device);
+                    self.devices[device].due.extend(legs.into_iter().map(|leg| (leg, self.now + RENEWED_MS)));
+                }
+                self.feed(device, Input::NetworkChanged)?;
+            }
             Happening::Whim(device) => self.whim(device)?,
             Happening::Restart => {
                 self.note(|| "the server is started again".into());
                 self.count("restarts");
                 self.rooms = Rooms::new();
                 self.removed.clear();
+                self.devices.iter_mut().for_each(|device| device.due.clear());
                 self.plan();
                 for device in 0..self.devices.len() {
                     self.devices[device].session_lost = true;
@@ -253,6 +292,9 @@ impl World {
                 self.effects();
                 for device in 0..self.devices.len() {
                     let there = &self.devices[device];
+                    if there.due.values().any(|due| *due < self.now) {
+                        return Err(format!("the network of {device} changed, and no connection was begun"));
+                    }
                     if !there.up && !there.session_lost && self.now > there.down_since + RESUME_MS {
                         let link = there.link;
                         self.devices[device].session_lost = true;
@@ -276,6 +318,7 @@ impl World {
             return Ok(());
         }
         there.down_since = self.now;
+        there.due.clear();
         let link = there.link;
         self.rooms.link_down(link, UnixMs(BASE + self.now));
         self.effects();
@@ -348,6 +391,7 @@ impl World {
                 Output::Send(other) => return Err(format!("a meeting sent {other:?}")),
                 Output::Sound(command) => {
                     self.note(|| format!("{device} does {}", brief(&command)));
+                    self.check_ways(device, &command)?;
                     if let crate::meeting::SoundCommand::Open { leg, generation, .. } = &command
                         && !self.devices[device].legs.insert(*leg)
                         && !self.sounds.has(device, *leg)
@@ -370,6 +414,27 @@ impl World {
         Ok(())
     }
 
+    fn check_ways(&mut self, device: usize, command: &SoundCommand) -> Result<(), String> {
+        let there = &mut self.devices[device];
+        match command {
+            SoundCommand::Open { leg, route, .. } => {
+                there.due.remove(leg);
+                if there.relay_only && *route != Route::RelayOnly {
+                    return Err("a connection could go directly against the wish".into());
+                }
+            }
+            SoundCommand::Drop { leg } => drop(there.due.remove(leg)),
+            SoundCommand::Close => there.due.clear(),
+            SoundCommand::Warm
+            | SoundCommand::IceServers(_)
+            | SoundCommand::Offer { .. }
+            | SoundCommand::SetRemote { .. }
+            | SoundCommand::AddCandidates { .. }
+            | SoundCommand::Mute(_) => {}
+        }
+        Ok(())
+    }
+
     fn hear(&mut self, told: Vec<Told>) {
         for Told { device, leg, event, after } in told {
             self.at(after, Happening::Sound { device, leg, event });
@@ -386,6 +451,8 @@ impl World {
         let wish = match (shown, self.rng.u8(0..100)) {
             (None, 0..70) => Wish::Enter(room()),
             (None, _) => return Ok(()),
+            (Some(_), 90..92) => Wish::RelayOnly(self.relays > 1),
+            (Some(_), 92..96) => Wish::RelayOnly(false),
             (Some(_), 0..8) => Wish::Leave,
             (Some(_), dice @ 8..20) => Wish::Mute(dice < 14),
             (Some(room), 20..22) if room.host && !room.members.is_empty() => {
@@ -393,6 +460,9 @@ impl World {
             }
             (Some(_), _) => return Ok(()),
         };
+        if let Wish::RelayOnly(only) = &wish {
+            self.devices[device].relay_only = *only;
+        }
         self.note(|| format!("{device} wishes {}", brief(&wish)));
         self.feed(device, Input::Wish(wish))
     }
@@ -504,6 +574,16 @@ fn a_device_that_does_not_enter_again_is_caught() {
 #[test]
 fn two_who_both_offer_are_caught() {
     caught(Fault::MeetingOffersAlways, "both offered");
+}
+
+#[test]
+fn a_changed_network_that_is_ignored_in_a_room_is_caught() {
+    caught(Fault::NetworkChangeIgnored, "the network of");
+}
+
+#[test]
+fn a_wish_for_relays_that_is_ignored_in_a_room_is_caught() {
+    caught(Fault::WishForRelaysIgnored, "against the wish");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod ghost;
 mod histories;
+mod interruptions;
 mod matching;
 mod meeting;
 mod rooms;

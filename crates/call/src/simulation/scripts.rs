@@ -4,11 +4,11 @@ use super::world::{Act, World, booking};
 use crate::endpoint::UserCommand::{self, *};
 use bellwire_signaling::*;
 
-const ALICE: usize = 0;
-const BOB: usize = 1;
+pub(super) const ALICE: usize = 0;
+pub(super) const BOB: usize = 1;
 const BOB_2: usize = 2;
 
-fn two_people() -> World {
+pub(super) fn two_people() -> World {
     world(&[("alice", "alice", "alice-1"), ("bob", "bob", "bob-1")], &[ALICE, BOB])
 }
 
@@ -20,7 +20,7 @@ fn two_people_three_devices() -> World {
 }
 
 /// Connected since the third second; what went before is not looked at again.
-fn two_people_in_a_call() -> World {
+pub(super) fn two_people_in_a_call() -> World {
     let mut world = two_people().does(1_000, ALICE, call()).does(2_000, BOB, Accept);
     world.run_until(3_000, |_, _| {}).expect("no rule is broken");
     for device in &world.devices {
@@ -41,24 +41,24 @@ fn world(people: &[(&'static str, &str, &str)], linked: &[usize]) -> World {
 }
 
 impl World {
-    fn does(mut self, at: u64, device: usize, command: UserCommand) -> Self {
+    pub(super) fn does(mut self, at: u64, device: usize, command: UserCommand) -> Self {
         self.at(at - self.now, Act::User(device, command));
         self
     }
 
-    fn happens(mut self, at: u64, act: Act) -> Self {
+    pub(super) fn happens(mut self, at: u64, act: Act) -> Self {
         self.at(at - self.now, act);
         self
     }
 }
 
-fn call() -> UserCommand {
+pub(super) fn call() -> UserCommand {
     Call(super::world::id("b1"))
 }
 
 /// Runs for `seconds` and compares what devices show and the server holds, in whole seconds.
 #[track_caller]
-fn check(mut world: World, seconds: u64, expected: &str) {
+pub(super) fn check(mut world: World, seconds: u64, expected: &str) -> World {
     world.run_until(seconds * 1_000, |_, _| {}).expect("no rule is broken");
     let trace = world.trace.take().unwrap_or_default();
     let seen = |line: &String| {
@@ -70,6 +70,8 @@ fn check(mut world: World, seconds: u64, expected: &str) {
     let seen: Vec<_> = trace.iter().filter_map(seen).collect();
     let expected: Vec<_> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     assert_eq!(seen, expected, "\n{}", trace.join("\n"));
+    world.trace = Some(trace);
+    world
 }
 
 #[test]

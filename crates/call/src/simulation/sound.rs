@@ -15,6 +15,8 @@ pub(super) struct Sound {
     made: u64,
     /// Messages may have been lost with a session: candidates may have gaps, until the next generation.
     pub(super) lossy: bool,
+    /// From when the two know each other's candidates to frames.
+    pub(super) setup_ms: std::ops::Range<u64>,
 }
 
 #[derive(Default)]
@@ -67,7 +69,13 @@ pub(super) struct SoundOutput {
 
 impl Sound {
     pub(super) fn new(devices: usize) -> Self {
-        Self { engines: (0..devices).map(|_| Engine::default()).collect(), ticked_at: 0, made: 0, lossy: false }
+        Self {
+            engines: (0..devices).map(|_| Engine::default()).collect(),
+            ticked_at: 0,
+            made: 0,
+            lossy: false,
+            setup_ms: 0..300,
+        }
     }
 
     pub(super) fn set_path(&mut self, device: usize, open: bool, _now: u64) {
@@ -202,6 +210,7 @@ impl Sound {
             return out;
         }
         self.ticked_at = now;
+        let setup_ms = self.setup_ms.clone();
         for device in 0..self.engines.len() {
             if self.engines[device].asleep {
                 continue;
@@ -218,7 +227,7 @@ impl Sound {
                         say(MediaEvent::Path { generation, relayed });
                     }
                     connection.silent_since = None;
-                    let at = *connection.flows_at.get_or_insert_with(|| now + rng.u64(0..300));
+                    let at = *connection.flows_at.get_or_insert_with(|| now + rng.u64(setup_ms.clone()));
                     if !connection.flowing && now >= at {
                         connection.flowing = true;
                         say(MediaEvent::Flowing { generation });

@@ -1,6 +1,6 @@
 //! Sound engines with a leg for each far side, as far as a meeting can notice.
 
-use crate::endpoint::MediaEvent;
+use crate::endpoint::{MediaEvent, Route};
 use crate::meeting::SoundCommand;
 use bellwire_signaling::{Candidate, CandidateLine, DescriptionKind, Sdp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +13,21 @@ pub(super) struct Sounds {
     /// The connections of each engine, by leg and generation.
     engines: Vec<BTreeMap<(u32, u32), Connection>>,
     shut: BTreeSet<(usize, usize)>,
+    /// Nothing goes directly between these two.
+    indirect: BTreeSet<(usize, usize)>,
+    /// Counts the addresses of each device. A connection is bound to that of its beginning.
+    addresses: Vec<u64>,
+    /// To whom a relay is granted.
+    relays: BTreeSet<usize>,
     made: u64,
 }
 
 #[derive(Default)]
 struct Connection {
     tag: u64,
+    address: u64,
+    route: Route,
+    relay: bool,
     offered: bool,
     /// The engine and connection of the far side, by its description.
     remote: Option<(usize, u64)>,
@@ -39,7 +48,14 @@ pub(super) struct Told {
 
 impl Sounds {
     pub(super) fn new(devices: usize) -> Self {
-        Self { engines: (0..devices).map(|_| BTreeMap::new()).collect(), shut: BTreeSet::new(), made: 0 }
+        Self {
+            engines: (0..devices).map(|_| BTreeMap::new()).collect(),
+            shut: BTreeSet::new(),
+            indirect: BTreeSet::new(),
+            addresses: vec![0; devices],
+            relays: BTreeSet::new(),
+            made: 0,
+        }
     }
 
     pub(super) fn set_path(&mut self, one: usize, other: usize, open: bool) {
@@ -49,6 +65,19 @@ impl Sounds {
         } else {
             self.shut.insert(path);
         }
+    }
+
+    pub(super) fn set_direct(&mut self, one: usize, other: usize, open: bool) {
+        let path = (one.min(other), one.max(other));
+        if open {
+            self.indirect.remove(&path);
+        } else {
+            self.indirect.insert(path);
+        }
+    }
+
+    pub(super) fn change_address(&mut self, device: usize) {
+        self.addresses[device] += 1;
     }
 
     pub(super) fn legs(&self, device: usize) -> BTreeSet<u32> {
@@ -81,12 +110,15 @@ impl Sounds {
     ) -> Result<Vec<Told>, String> {
         let mut told = Vec::new();
         match command {
-            SoundCommand::Warm | SoundCommand::Mute(_) | SoundCommand::IceServers(_) => {}
+            SoundCommand::Warm | SoundCommand::Mute(_) => {}
+            SoundCommand::IceServers(servers) if servers.is_empty() => drop(self.relays.remove(&device)),
+            SoundCommand::IceServers(_) => drop(self.relays.insert(device)),
             SoundCommand::Close => self.engines[device].clear(),
             SoundCommand::Drop { leg } => self.engines[device].retain(|(of, _), _| *of != leg),
-            SoundCommand::Open { leg, generation, route: _ } => {
+            SoundCommand::Open { leg, generation, route } => {
                 self.made += 1;
-                let connection = Connection { tag: self.made, ..Connection::default() };
+                let (address, relay) = (self.addresses[device], self.relays.contains(&device));
+                let connection = Connection { tag: self.made, address, route, relay, ..Connection::default() };
                 if self.engines[device].insert((leg, generation), connection).is_some() {
                     return Err(format!("generation {generation} of leg {leg} was opened twice"));
                 }
@@ -119,7 +151,10 @@ impl Sounds {
                         if connection.remote.is_some() {
                             // The far side has begun anew, and so do we.
                             let candidates = std::mem::take(&mut connection.candidates);
-                            *connection = Connection { tag: fresh, candidates, ..Connection::default() };
+                            let Connection { route, relay, .. } = *connection;
+                            let address = self.addresses[device];
+                            *connection =
+                                Connection { tag: fresh, address, route, relay, candidates, ..Connection::default() };
                         }
                         (connection.remote, connection.remote_at) = (Some(remote), now);
                         let tag = connection.tag;
@@ -148,7 +183,8 @@ impl Sounds {
         for device in 0..self.engines.len() {
             let places: Vec<(u32, u32)> = self.engines[device].keys().copied().collect();
             for (leg, generation) in places {
-                let open = self.is_open(device, (leg, generation));
+                let path = self.path(device, (leg, generation));
+                let open = path.is_some();
                 let Some(connection) = self.engines[device].get_mut(&(leg, generation)) else { continue };
                 let mut say = |event| told.push(Told { device, leg, event, after: 0 });
                 if open == connection.flows {
@@ -159,6 +195,9 @@ impl Sounds {
                     self.engines[device].remove(&(leg, generation));
                 } else if open && !connection.flows && for_ms > rng.u64(0..600) {
                     (connection.flows, connection.since) = (true, None);
+                    if let Some(relayed) = path {
+                        say(MediaEvent::Path { generation, relayed });
+                    }
                     say(MediaEvent::Flowing { generation });
                     for (_, older) in self.engines[device].range_mut((leg, 0)..(leg, generation)) {
                         older.drop_at.get_or_insert(now + OVERLAP_MS);
@@ -181,16 +220,22 @@ impl Sounds {
         told
     }
 
-    /// Whether both know each other, can reach each other, and do.
-    fn is_open(&self, device: usize, place: (u32, u32)) -> bool {
-        let Some(here) = self.engines[device].get(&place) else { return false };
-        let Some((far, tag)) = here.remote else { return false };
-        let there = self.engines[far].values().find(|there| there.tag == tag);
-        let paired = there.is_some_and(|there| {
-            there.remote == Some((device, here.tag))
-                && (here.candidates.contains(&there.tag) || there.candidates.contains(&here.tag))
-        });
-        paired && !self.shut.contains(&(device.min(far), device.max(far)))
+    /// Whether both know each other, can reach each other, and do; and if so, whether by a relay.
+    fn path(&self, device: usize, place: (u32, u32)) -> Option<bool> {
+        let here = self.engines[device].get(&place)?;
+        let (far, tag) = here.remote?;
+        let there = self.engines[far].values().find(|there| there.tag == tag)?;
+        let paired = there.remote == Some((device, here.tag))
+            && (here.candidates.contains(&there.tag) || there.candidates.contains(&here.tag));
+        let bound = here.address == self.addresses[device] && there.address == self.addresses[far];
+        let pair = (device.min(far), device.max(far));
+        if !paired || !bound || self.shut.contains(&pair) {
+            return None;
+        }
+        let both = [here, there];
+        let direct = !self.indirect.contains(&pair) && both.iter().all(|c| c.route == Route::Any);
+        let relay = both.iter().any(|c| c.relay) && both.iter().all(|c| c.relay || c.route == Route::Any);
+        if direct { Some(false) } else { relay.then_some(true) }
     }
 }
 
