@@ -1,7 +1,7 @@
 // Keys people know from other phones. Accepting and declining need a chord, so that typing elsewhere when a ring window
 // comes up answers nothing; Enter and Escape do nothing there unless a button was reached on purpose.
 //   Ctrl+Shift+A accept, Ctrl+Shift+D decline, Ctrl+Shift+E end or leave, M or Ctrl+Shift+M mute, hold Space to speak
-//   while muted, Ctrl+Shift+T open or close the text, Escape close it
+//   while muted, Ctrl+Shift+T open or close the text, Escape close it, or leave the check
 
 import { ask } from "./shell.js";
 
@@ -35,7 +35,10 @@ export function watchKeys(press) {
       return;
     }
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    if (event.key === "Escape" && !event.isComposing) close(event.target);
+    if (event.key === "Escape" && !event.isComposing) {
+      const leaves = !isTyped(event.target) && press("stop-check");
+      if (!leaves) close(event.target);
+    }
     if (isTyped(event.target)) return;
     if (event.key.toLowerCase() === "m") {
       if (press("mute")) event.preventDefault();

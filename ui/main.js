@@ -3,6 +3,7 @@
 import { level, press_of, render } from "./render.js";
 import { byId } from "./dom.js";
 import { watchKeys } from "./keys.js";
+import { lead } from "./network.js";
 import { takeWritten } from "./text.js";
 import { ask, listen, windowLabel } from "./shell.js";
 import { label, language } from "./words.js";
@@ -22,6 +23,8 @@ const presses = {
   check: () => ask("check", { on: true }),
   "check-done": () => ask("check", { on: false }),
   "test-sound": () => ask("test_sound"),
+  "start-check": () => ask("start_check"),
+  "stop-check": () => ask("stop_check"),
   cancel: () => ask("hang_up"),
   accept: () => ask("accept"),
   decline: () => ask("decline", { because: "not_now" }),
@@ -49,6 +52,10 @@ function watchPage() {
     else if (button.dataset.person !== undefined) ask("sign_in_as", { person: Number(button.dataset.at) });
     else if (button.dataset.because) ask("decline", { because: button.dataset.because });
     else if (button.classList.contains("settings")) ask("open_microphone_settings");
+    else if (button.dataset.remedy === "permission") ask("open_microphone_settings");
+    else if (button.dataset.remedy) lead(button.dataset.remedy);
+    else if (button.classList.contains("look")) ask("look_at_check");
+    else if (button.classList.contains("save-report")) ask("save_report");
     else if (button.id === "sign-out") ask("sign_out");
     else if (button.id === "history-more") ask("more_history");
     else if (button.id === "lock") ask("lock_room", { locked: button.getAttribute("aria-pressed") !== "true" });
@@ -72,6 +79,7 @@ function watchPage() {
     const written = takeWritten();
     if (written) ask("say", { text: written });
   });
+  input("relay-only").addEventListener("change", () => ask("set_relay_only", { on: input("relay-only").checked }));
   input("text-keep").addEventListener("change", () => ask("keep_text", { keep: input("text-keep").checked }));
   for (const [id, command] of [["input-device", "set_input"], ["output-device", "set_output"]]) {
     select(id).addEventListener("change", () => ask(command, { pick: JSON.parse(select(id).value) }));

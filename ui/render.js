@@ -2,6 +2,7 @@
 
 import { attribute, byId, keyed, show, stamp, text, within } from "./dom.js";
 import { person } from "./person.js";
+import { ownCheck, report, trial, trouble } from "./network.js";
 import { conversation, door, parted, partner, queue, room } from "./rooms.js";
 import { lines, panel } from "./text.js";
 import { format, label, say } from "./words.js";
@@ -27,6 +28,7 @@ export function render(view) {
   sound(view);
   actions(view.actions);
   panel(view.text);
+  report(view.report);
   moveFocus(before, view.screen.name, focused);
 }
 
@@ -58,13 +60,12 @@ function screen(now) {
     case "sign-in": return signIn(now);
     case "home": return home(now);
     case "check": return check(now);
+    case "trial": return trial(now);
     case "calling":
       person("calling", now.peer, now.topic);
       return text(byId("calling-line"), say(now.line));
     case "incoming": return incoming(now);
-    case "connecting":
-      person("connecting", now.peer, "");
-      return text(byId("connecting-line"), say(now.line));
+    case "connecting": return connecting(now);
     case "in-call":
     case "reconnecting": return talk(now);
     case "elsewhere":
@@ -136,6 +137,7 @@ function home(now) {
     text(within(item, ".what"), say(past.what));
     text(within(item, ".length"), past.duration_s === null ? "" : format.timer(past.duration_s));
     text(within(item, ".when"), format.moment(past.at));
+    text(within(item, ".sounded"), say(past.quality));
     show(within(item, ".kept"), past.text.length > 0);
     lines(within(item, ".kept ul"), past.text);
   });
@@ -153,6 +155,8 @@ function card(node, card) {
   const presence = within(node, ".presence");
   text(presence, say(card.presence?.text));
   attribute(presence, "class", card.presence?.here ? "presence here" : "presence");
+  text(within(node, ".readiness"), say(card.readiness));
+  ownCheck(within(node, ".own-check"), card.own_check);
   // Not merely hidden: the bar may hold the call button of the same booking.
   let call = node.querySelector(".call");
   if (!card.call) return call?.remove();
@@ -171,6 +175,7 @@ function check(now) {
   attribute(verdict, "data-verdict", now.verdict.id);
   attribute(verdict, "data-mood", now.mood);
   text(byId("speaker-line"), say(now.speaker));
+  tick("relay-only", now.relay_only);
 }
 
 /** @param {import("./bindings.d.ts").Incoming} now */
@@ -185,23 +190,32 @@ function incoming(now) {
   });
 }
 
+/** @param {import("./bindings.d.ts").Connecting} now */
+function connecting(now) {
+  person("connecting", now.peer, "");
+  text(byId("connecting-line"), say(now.line));
+  for (const id of ["elapsed", "remaining", "quality", "peer-muted"]) text(byId(id), "");
+  show(byId("lost-part"), false);
+  trouble(now.trouble);
+}
+
 /** @param {import("./bindings.d.ts").Talk} now */
 function talk(now) {
   person("in-call", now.peer, "");
+  text(byId("connecting-line"), "");
   text(byId("elapsed"), format.timer(now.elapsed_s));
   text(byId("remaining"), say(now.remaining));
   text(byId("quality"), say(now.quality));
   attribute(byId("quality"), "data-mood", now.mood);
   text(byId("peer-muted"), say(now.mute_line));
-  text(byId("trouble"), say(now.trouble));
-  attribute(byId("trouble"), "class", "banner warning");
+  trouble(now.trouble);
   show(byId("lost-part"), now.lost_s !== null);
   text(byId("lost"), say(now.lost));
   text(byId("lost-seconds"), now.lost_s === null ? "" : format.timer(now.lost_s));
   keyed(byId("figures"), now.figures, (figure) => figure.label.id, () => stamp("figure-row"), (node, figure) => {
     attribute(node, "data-figure", figure.label.id);
     text(within(node, "dt"), say(figure.label));
-    text(within(node, "dd"), figure.value);
+    text(within(node, "dd"), say(figure.value));
   });
 }
 
@@ -220,7 +234,8 @@ function sound(view) {
   show(byId("details"), "figures" in view.screen && view.screen.figures.length > 0);
   const sound = view.sound;
   // Where there are no devices to hear from, nothing moves.
-  if (!sound) level(0, 0);
+  const hears = sound !== null || ("speak" in view.screen && view.screen.speak);
+  if (!hears) level(0, 0);
   const panel = /** @type {HTMLDetailsElement} */ (byId("sound"));
   if (sound && panel.hidden && view.screen.name === "check") panel.open = true;
   else if (sound && panel.hidden) panel.open = false;
@@ -238,7 +253,7 @@ export function level(input, output) {
   const style = document.documentElement.style;
   style.setProperty("--own", input.toFixed(2));
   style.setProperty("--voice", output.toFixed(2));
-  attribute(within(document, ".meter"), "aria-valuenow", String(Math.round(input * 100)));
+  for (const meter of document.querySelectorAll(".meter")) attribute(meter, "aria-valuenow", String(Math.round(input * 100)));
 }
 
 /** @param {string} id @param {DeviceOption[]} devices */

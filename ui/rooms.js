@@ -22,8 +22,12 @@ export function conversation(now) {
   for (const id of ["remaining", "quality"]) text(byId(id), "");
   show(byId("lost-part"), false);
   text(byId("peer-muted"), say(now.mute_line));
+  text(byId("connecting-line"), "");
+  show(byId("trouble-part"), now.line !== null);
+  attribute(byId("trouble-part"), "class", now.line?.id === "sound_lost" ? "banner warning" : "banner");
   text(byId("trouble"), say(now.line));
-  attribute(byId("trouble"), "class", now.line?.id === "sound_lost" ? "banner warning" : "banner");
+  attribute(byId("trouble"), "data-trouble", now.line?.id ?? null);
+  for (const id of ["advice", "remedy"]) text(byId(id), "");
 }
 
 /** @param {import("./bindings.d.ts").Parted} now */

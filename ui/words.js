@@ -38,6 +38,8 @@ export const format = {
   },
   /** As a timer within the hour, in hours and days beyond it. @param {number} seconds */
   countdown: (seconds) => (seconds < 3600 ? format.timer(seconds) : format.duration(seconds)),
+  /** 12 s within the minute, else as a timer. @param {number} seconds */
+  seconds: (seconds) => (seconds < 60 ? `${seconds} s` : format.timer(seconds)),
   /** 12 minutes @param {number} seconds */
   duration: (seconds) => {
     if (seconds < 60) return units.second.format(seconds);
@@ -72,13 +74,18 @@ export function say(sentence) {
 
 export const language = words.language;
 
+/** Words that never change, by their name. @param {string} name */
+export function phrase(name) {
+  return words.labels[name] ?? "";
+}
+
 /** Fills the words that never change. @template {ParentNode} Root @param {Root} root @returns {Root} */
 export function label(root) {
   for (const element of root.querySelectorAll("[data-text]")) {
-    element.textContent = words.labels[element.getAttribute("data-text") ?? ""] ?? "";
+    element.textContent = phrase(element.getAttribute("data-text") ?? "");
   }
   for (const element of root.querySelectorAll("[data-label]")) {
-    element.setAttribute("aria-label", words.labels[element.getAttribute("data-label") ?? ""] ?? "");
+    element.setAttribute("aria-label", phrase(element.getAttribute("data-label") ?? ""));
   }
   return root;
 }

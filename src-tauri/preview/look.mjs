@@ -48,7 +48,10 @@ function standIn(view) {
         if (command === "plugin:event|listen") heard[args.event] = args.handler;
         if (command !== "page_ready") return;
         heard.view({ payload: ${json} });
-        if (${view.sound !== null}) heard.level({ payload: { input: 0.6, output: 0.5 } });
+        // Folded parts are looked at open.
+        if (${view.screen.name === "trial"}) document.getElementById("trial-paths").open = true;
+        if (${view.screen.name === "in-call" && view.report?.saved !== null}) document.getElementById("details").open = true;
+        if (${view.sound !== null || view.screen.speak === true}) heard.level({ payload: { input: 0.6, output: 0.5 } });
       },
     };
   </script>`;

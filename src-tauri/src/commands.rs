@@ -87,6 +87,31 @@ pub async fn test_sound(controller: Controller<'_>) -> Sent {
 }
 
 #[tauri::command]
+pub async fn start_check(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::StartCheck).await
+}
+
+#[tauri::command]
+pub async fn stop_check(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::StopCheck).await
+}
+
+#[tauri::command]
+pub async fn look_at_check(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::LookAtCheck).await
+}
+
+#[tauri::command]
+pub async fn save_report(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::SaveReport).await
+}
+
+#[tauri::command]
+pub async fn set_relay_only(controller: Controller<'_>, on: bool) -> Sent {
+    send(controller, Ask::RelayOnly(on)).await
+}
+
+#[tauri::command]
 pub async fn set_input(controller: Controller<'_>, pick: Pick) -> Sent {
     send(controller, Ask::SetInput(pick)).await
 }

@@ -48,6 +48,13 @@ pub enum Ask {
     Dismiss,
     Check(bool),
     TestSound,
+    /// Of sound and network.
+    StartCheck,
+    StopCheck,
+    /// At what the check that ran by itself found.
+    LookAtCheck,
+    SaveReport,
+    RelayOnly(bool),
     SetInput(Pick),
     SetOutput(Pick),
     SetProcessing(ProcessingChoice),
@@ -217,6 +224,14 @@ impl Controller {
                 self.known.sound_played = true;
                 self.request(Request::TestSound);
             }
+            Ask::StartCheck => self.start_check(),
+            Ask::StopCheck => self.stop_check(),
+            Ask::LookAtCheck => self.known.begin_trial(),
+            Ask::SaveReport => self.save_report(),
+            Ask::RelayOnly(only) => {
+                self.settings.change(|settings| settings.relay_only = only);
+                self.request(Request::RelayOnly(only));
+            }
             Ask::SetInput(pick) => {
                 if let Some(choice) = chosen(pick) {
                     self.media.input = choice.clone();
@@ -285,9 +300,7 @@ impl Controller {
 
     /// Emits the view if it is another one than was shown, and keeps the ring window to the ring.
     fn show(&mut self) {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Now { at: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) };
-        let view = show(&self.known, now);
+        let view = show(&self.known, now());
         let ring = self.ring();
         let rings = matches!(view.screen, Screen::Incoming(_)) && ring != self.ring_put_aside;
         if ring.is_none() {
@@ -345,7 +358,16 @@ impl Controller {
         self.known.whole_person = is_whole_person(&token);
         self.known.door = room.map(Door::to);
         let device = self.settings.get().device.clone();
-        let config = Config { server, token, device, media: self.media.clone(), tones: true };
+        let relay_only = self.settings.get().relay_only;
+        let config = Config {
+            server,
+            token,
+            device,
+            media: self.media.clone(),
+            tones: true,
+            relay_only,
+            checks_by_itself: true,
+        };
         self.running = Some(Client::start(config));
     }
 
@@ -464,6 +486,38 @@ impl Controller {
         self.request(Request::Check(self.known.checking));
     }
 
+    /// What is over is put away first; what it opened is closed.
+    fn start_check(&mut self) {
+        if self.known.talks() {
+            return;
+        }
+        if self.known.checking {
+            self.check(false);
+        }
+        if self.known.snapshot.as_ref().is_some_and(|snapshot| snapshot.call.is_some()) {
+            self.request(Request::Dismiss);
+        }
+        self.known.begin_trial();
+        self.request(Request::ListDevices);
+        self.request(Request::StartCheck { automatic: false });
+    }
+
+    /// What a check that ran by itself found stays on its booking's card.
+    fn stop_check(&mut self) {
+        self.known.trial = false;
+        if !self.known.has_own_report() {
+            self.request(Request::StopCheck);
+        }
+    }
+
+    fn save_report(&mut self) {
+        self.known.report = None;
+        match self.windows.report_path() {
+            Ok(path) => self.request(Request::SaveReport(path)),
+            Err(why) => self.known.report = Some(Err(why)),
+        }
+    }
+
     /// In a call the first wish to close the window is answered by saying what it would do.
     fn keeps_open(&mut self) -> bool {
         let keeps = self.known.talks() && !self.close_warned;
@@ -474,6 +528,11 @@ impl Controller {
         }
         keeps
     }
+}
+
+fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { at: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
 }
 
 /// The next update; never, while there is no client.

@@ -14,6 +14,7 @@ use bellwire_client::{
     LinkFault, RoomId, RoomNow, SearchView, Side, Snapshot, State, Stats, Update,
 };
 use refusals::{Where, refused, stopped};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// The moment for which a view is made.
@@ -44,6 +45,10 @@ pub struct Known {
     pub devices: Option<Result<Vec<DeviceInfo>, DeviceFault>>,
     /// The screen of the check is open.
     pub checking: bool,
+    /// The screen of the check of sound and network is open.
+    pub trial: bool,
+    /// Where the report of the last call is, or why it is nowhere.
+    pub report: Option<Result<PathBuf, String>>,
     pub heard: Heard,
     pub sound_played: bool,
     pub quality: Quality,
@@ -144,7 +149,7 @@ impl Known {
                 Follow::Nothing
             }
             Update::Stats(stats) => self.take_stats(&stats),
-            Update::MemberStats { .. } | Update::Flowing { generation: _ } => Follow::Nothing,
+            Update::MemberStats { .. } | Update::Flowing { generation: _ } | Update::NetworkChanged => Follow::Nothing,
             Update::Refused { code, retry_after_ms } => {
                 let place = self.place();
                 let why = refused(code, retry_after_ms, place);
@@ -162,7 +167,10 @@ impl Known {
                 self.devices = Some(devices);
                 Follow::Nothing
             }
-            Update::ReportSaved(_) => Follow::Nothing,
+            Update::ReportSaved(saved) => {
+                self.report = Some(saved);
+                Follow::Nothing
+            }
             // The snapshot that comes with it says the same.
             Update::Device(_) => Follow::Nothing,
             Update::Stopped(stop) => {
@@ -218,7 +226,20 @@ impl Known {
         }
     }
 
+    /// A check that is looked at: one that goes on, or the report of one.
+    pub fn begin_trial(&mut self) {
+        self.checking = false;
+        self.trial = true;
+    }
+
+    /// A check that ran by itself is done.
+    pub fn has_own_report(&self) -> bool {
+        let check = self.snapshot.as_ref().and_then(|snapshot| snapshot.check.as_ref());
+        check.is_some_and(|check| check.automatic && check.report.is_some())
+    }
+
     pub fn begin_check(&mut self) {
+        self.trial = false;
         self.checking = true;
         self.heard = Heard::default();
         self.sound_played = false;
@@ -249,6 +270,10 @@ impl Known {
             self.talking = false;
             self.remark = None;
         }
+        let checked = |snapshot: &Snapshot| snapshot.check.as_ref().is_some_and(|check| !check.automatic);
+        if self.trial && before.is_some_and(checked) && snapshot.check.is_none() {
+            (self.trial, self.remark) = (false, Some(Sentence::TrialBroke {}));
+        }
         let gone = call_before.is_some() && call.is_none();
         let ended = was_live && !live;
         self.take_room(before, &snapshot);
@@ -269,6 +294,8 @@ impl Known {
         self.quality = Quality::default();
         self.microphone_was_open = false;
         self.checking = false;
+        self.trial = false;
+        self.report = None;
         self.remark = None;
         self.talking = false;
         self.text = TextSeen::default();

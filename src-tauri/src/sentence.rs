@@ -103,6 +103,14 @@ pub enum Sentence {
     PeerAway {
         name: String,
     },
+    PeerReady {
+        name: String,
+    },
+    PeerHasProblem {
+        name: String,
+    },
+    YouReady {},
+    YouHaveProblem {},
 
     // checking the sound
     CheckListening {},
@@ -121,6 +129,71 @@ pub enum Sentence {
     SpeakerFault {
         why: String,
     },
+
+    // checking sound and network
+    TrialBegins {},
+    TrialDevices {},
+    TrialDirect {},
+    TrialRelay {},
+    TrialSpeak {},
+    TrialListen {},
+    TrialBroke {},
+    TrialReady {},
+    TrialRemarks {
+        count: u32,
+    },
+    TrialProblems {
+        count: u32,
+    },
+    StepDevices {},
+    StepDirect {},
+    StepRelay {},
+    StepSpeak {},
+    StepListen {},
+    StepWaits {},
+    StepNow {},
+    StepDone {},
+    FaultNoNetwork {},
+    FaultNoMicrophone {},
+    FaultMicrophoneRefused {},
+    FaultMicrophoneInUse {},
+    FaultMicrophoneSilent {},
+    FaultNoSpeaker {},
+    FaultNoVoice {},
+    FaultTooQuiet {},
+    FaultClipping {},
+    FaultEcho {},
+    FaultLoss {
+        percent: Option<u32>,
+    },
+    FaultDelay {
+        ms: Option<u32>,
+    },
+    FaultJitter {},
+    FaultUdpBlocked {},
+    FaultNoisy {},
+    FaultOnlyRelay {},
+    FaultNotTested {},
+    FixNetwork {},
+    FixNoMicrophone {},
+    FixMicrophoneRefused {},
+    FixMicrophoneInUse {},
+    FixMicrophoneSilent {},
+    FixNoSpeaker {},
+    FixTooQuiet {},
+    FixClipping {},
+    FixEcho {},
+    FixLoss {},
+    FixJitter {},
+    FixUdpBlocked {},
+    FixNoisy {},
+    FixOnlyRelay {},
+    FixNotTested {},
+    PathReached {
+        ms: Option<u32>,
+        percent: u32,
+    },
+    PathNotReached {},
 
     // calling
     CallingPeer {
@@ -160,22 +233,81 @@ pub enum Sentence {
     SoundLost {
         name: String,
     },
+    SoundLostOtherWay {
+        name: String,
+    },
     QualityExcellent {},
     QualityGood {},
     QualityFair {},
     QualityPoor {},
-    TroubleLossIn {
-        name: String,
-    },
-    TroubleLossOut {
-        name: String,
-    },
-    TroubleDelay {},
-    TroubleJitter {
-        name: String,
-    },
     CloseEndsCall {},
     CloseLeavesRoom {},
+
+    // why sound is bad: on this side, on the other one, or on the way
+    WhyNothingComesHere {},
+    WhyNothingComesThere {},
+    WhyNothingComes {},
+    WhyNothingGoesHere {},
+    WhyNothingGoesThere {},
+    WhyNothingGoes {},
+    WhyMicrophoneSilentHere {},
+    WhyMicrophoneSilentThere {},
+    WhyMicrophoneSilent {},
+    WhyMicrophoneMissingHere {},
+    WhyMicrophoneMissingThere {},
+    WhyMicrophoneMissing {},
+    WhySpeakerMissingHere {},
+    WhySpeakerMissingThere {},
+    WhySpeakerMissing {},
+    WhyLossHere {
+        percent: Option<u32>,
+    },
+    WhyLossThere {
+        percent: Option<u32>,
+    },
+    WhyLoss {
+        percent: Option<u32>,
+    },
+    WhyDelayHere {
+        ms: Option<u32>,
+    },
+    WhyDelayThere {
+        ms: Option<u32>,
+    },
+    WhyDelay {
+        ms: Option<u32>,
+    },
+    WhyJitterHere {},
+    WhyJitterThere {},
+    WhyJitter {},
+    WhyNarrowHere {},
+    WhyNarrowThere {},
+    WhyNarrow {},
+    WhyEchoHere {},
+    WhyEchoThere {},
+    WhyEcho {},
+    WhyOverloadHere {},
+    WhyOverloadThere {},
+    WhyOverload {},
+
+    // what to do about it
+    AdviceMicrophoneSwitch {},
+    AdviceAllowMicrophone {},
+    AdviceChooseMicrophone {},
+    AdviceChooseSpeaker {},
+    AdviceTellMicrophone {},
+    AdviceTellSpeaker {},
+    AdviceWifi {},
+    AdviceCable {},
+    AdviceClosePrograms {},
+    AdvicePauseDownloads {},
+    AdviceTellNetwork {},
+    AdviceChangeNetwork {},
+    AdviceHeadset {},
+    AdviceTheirHeadset {},
+    AdviceWait {},
+    AdviceSwitchingPath {},
+    AdviceSendingTwice {},
 
     // the queue for the next partner
     QueuePlace {
@@ -302,6 +434,20 @@ pub enum Sentence {
     FigureBitrateOut {},
     FigureMos {},
     FigurePath {},
+    FigureNetwork {},
+    FigureCandidates {},
+    /// As it is measured.
+    Amount {
+        text: String,
+    },
+    PathDirect {},
+    PathRelayUdp {},
+    PathRelayTcp {},
+    PathRelayTls {},
+    /// It is the other one's relay.
+    PathRelayTheirs {},
+    NetworkIpv6 {},
+    NetworkIpv4 {},
 
     // after a call
     EndedByYou {},
@@ -344,6 +490,12 @@ pub enum Sentence {
     CallQualityGood {},
     CallQualityFair {},
     CallQualityPoor {},
+    ReportSaved {
+        path: String,
+    },
+    ReportFailed {
+        why: String,
+    },
     AnsweredElsewhere {
         name: String,
     },
@@ -358,6 +510,25 @@ pub enum Sentence {
     PastCancelled {},
     PastBusy {},
     PastFailed {},
+    PastSoundGood {},
+    PastSoundFair {},
+    PastSoundPoor {},
+    PastSoundLost {
+        times: u32,
+        seconds: u32,
+    },
+    PastLossIn {},
+    PastLossOut {},
+    PastDelay {},
+    PastJitter {},
+    PastNarrow {},
+    PastNothingCame {},
+    PastNothingWent {},
+    PastMicrophoneSilent {},
+    PastMicrophoneMissing {},
+    PastSpeakerMissing {},
+    PastEcho {},
+    PastOverload {},
 
     // devices
     MicrophoneMissing {},
@@ -398,6 +569,10 @@ pub enum Sentence {
     DoCheck {},
     DoCheckDone {},
     DoTestSound {},
+    DoStartCheck {},
+    DoCheckAgain {},
+    DoStopCheck {},
+    DoCheckOver {},
     DoCancel {},
     DoAccept {},
     DoDecline {},

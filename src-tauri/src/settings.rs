@@ -1,5 +1,5 @@
-//! What is kept from one start to the next: this installation's id, the chosen devices, the processing. Never a token,
-//! a name or a link: nothing in the file is a secret.
+//! What is kept from one start to the next: this installation's id, the chosen devices, the processing, whether calls go
+//! by the relay alone. Never a token, a name or a link: nothing in the file is a secret.
 //!
 //! A file that cannot be read is put aside as `settings.bad.json` and replaced by defaults, so that the app starts.
 
@@ -19,6 +19,9 @@ pub struct Settings {
     pub output: DeviceChoice,
     #[serde(default)]
     pub processing: Processing,
+    /// Calls go by the relay alone, so that the other side does not learn this machine's address.
+    #[serde(default)]
+    pub relay_only: bool,
 }
 
 /// Settings and where they are kept.
@@ -52,6 +55,7 @@ impl SettingsFile {
                     input: DeviceChoice::Default,
                     output: DeviceChoice::Default,
                     processing: Processing::default(),
+                    relay_only: false,
                 };
                 let file = Self { path, settings };
                 file.write()?;
@@ -102,10 +106,20 @@ mod tests {
         let mut file = open(&dir.path().join("deep/er"), 7);
         file.change(|settings| settings.input = DeviceChoice::Named("USB".into()));
         file.change(|settings| settings.processing.gain_control = false);
+        file.change(|settings| settings.relay_only = true);
         let again = open(&dir.path().join("deep/er"), 8);
         assert_eq!(again.get(), file.get());
         assert_eq!(again.get().device, DeviceId::from_bits(7));
         assert_eq!(again.get().input, DeviceChoice::Named("USB".into()));
+    }
+
+    #[test]
+    fn settings_from_before_there_was_a_relay_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("settings.json"), r#"{"device":"d1","input":{"named":"USB"}}"#).unwrap();
+        let read = open(dir.path(), 9);
+        assert_eq!(read.get().device.as_str(), "d1");
+        assert!(!read.get().relay_only);
     }
 
     #[test]

@@ -7,8 +7,10 @@
 //! Words are left out: a [`Sentence`](crate::sentence::Sentence) is an id with what it speaks of, and `ui/messages.en.js`
 //! holds its words. Moments are milliseconds since 1970 (UTC), shown in the local time zone by the page.
 
+mod network;
 mod rooms;
 
+pub use network::*;
 pub use rooms::*;
 
 use crate::sentence::Sentence;
@@ -30,6 +32,8 @@ pub struct View {
     pub sound: Option<Sound>,
     /// Text beside the voice, where there is any.
     pub text: Option<TextPanel>,
+    /// Where there is a call to report on.
+    pub report: Option<ReportPart>,
 }
 
 /// Its name is also `document.body.dataset.screen`.
@@ -38,7 +42,10 @@ pub struct View {
 pub enum Screen {
     SignIn(SignIn),
     Home(Home),
+    /// Devices and settings.
     Check(Check),
+    /// Sound and network are being checked, or have been.
+    Trial(Trial),
     /// The other one is being called, or their app rings.
     Calling(Calling),
     Incoming(Incoming),
@@ -108,6 +115,10 @@ pub struct Card {
     pub open: bool,
     /// Whether the other one is there; only where it matters.
     pub presence: Option<Presence>,
+    /// What the other one's app found; no details.
+    pub readiness: Option<Sentence>,
+    /// What this one found by itself.
+    pub own_check: Option<OwnCheck>,
     /// It has a call button of its own.
     pub call: bool,
 }
@@ -135,6 +146,8 @@ pub struct Past {
     pub what: Sentence,
     pub missed: bool,
     pub duration_s: Option<u32>,
+    /// How it sounded here.
+    pub quality: Option<Sentence>,
     /// The text that both wanted kept.
     pub text: Vec<TextLine>,
 }
@@ -145,6 +158,8 @@ pub struct Check {
     pub mood: Mood,
     /// What to do about the speaker.
     pub speaker: Sentence,
+    /// Calls go by the relay alone, so that the other person does not learn this machine's address.
+    pub relay_only: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
@@ -181,12 +196,6 @@ pub enum Because {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
-pub struct Connecting {
-    pub peer: Peer,
-    pub line: Sentence,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, TS)]
 pub struct Talk {
     pub peer: Peer,
     pub topic: String,
@@ -200,8 +209,8 @@ pub struct Talk {
     pub lost: Option<Sentence>,
     pub quality: Option<Sentence>,
     pub mood: Mood,
-    /// One sentence with side and cause, while there is trouble.
-    pub trouble: Option<Sentence>,
+    /// Nothing while all is well, or while the sound is lost.
+    pub trouble: Option<Trouble>,
     pub figures: Vec<Figure>,
 }
 
@@ -209,7 +218,7 @@ pub struct Talk {
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
 pub struct Figure {
     pub label: Sentence,
-    pub value: String,
+    pub value: Sentence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, TS)]
@@ -271,6 +280,8 @@ pub enum Press {
     Check,
     CheckDone,
     TestSound,
+    StartCheck,
+    StopCheck,
     Cancel,
     Accept,
     Decline,

@@ -7,10 +7,13 @@ use crate::controller::{Ask, Controls};
 use crate::platform;
 use crate::view_model::{Level, View};
 use std::path::PathBuf;
+use std::time::SystemTime;
 use tauri::{
     AppHandle, Emitter, Manager, UserAttentionType, WebviewUrl, WebviewWindow, WebviewWindowBuilder, WindowEvent,
 };
 use tauri_plugin_opener::OpenerExt;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 const MAIN: &str = "main";
 const INCOMING: &str = "incoming";
@@ -86,6 +89,13 @@ impl Windows {
         }
     }
 
+    /// A file in the downloads folder that is not there yet; in the home folder where the system names no other.
+    pub fn report_path(&self) -> Result<PathBuf, String> {
+        let paths = self.app.path();
+        let dir = paths.download_dir().or_else(|_| paths.home_dir()).map_err(|error| error.to_string())?;
+        Ok(dir.join(report_name(SystemTime::now())))
+    }
+
     pub fn end(&self) {
         self.app.exit(0);
     }
@@ -124,8 +134,27 @@ impl Windows {
     }
 }
 
+fn report_name(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    let format = format_description!("bellwire-report-[year]-[month]-[day]-[hour][minute][second].txt");
+    // A name without its date is still a name.
+    at.format(format).unwrap_or_else(|_| "bellwire-report.txt".to_owned())
+}
+
 fn log_failure(what: &str, result: tauri::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(%error, "a window cannot be {what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_report_is_named_after_its_moment() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_268_805);
+        assert_eq!(report_name(at), "bellwire-report-2026-01-01-120005.txt");
     }
 }

@@ -1,11 +1,14 @@
 //! The screens of a call.
 
-use super::{Shown, bare, button, gone_by, peer};
+use super::trouble::{is_own_device, spoken};
+use super::{Shown, bare, button, gone_by, peer, plain};
 use crate::known::seconds_down;
-use crate::quality::{Grade, Trouble};
+use crate::quality::Grade;
 use crate::sentence::Sentence;
 use crate::view_model::*;
-use bellwire_client::{BookingView, CurrentCall, EndReason, Ending, Side, State, Stats};
+use bellwire_client::{
+    BookingView, CurrentCall, EndReason, Ending, Explanation, PathInfo, RelayTransport, Side, State, Stats,
+};
 
 impl Shown<'_> {
     pub(super) fn call(&self, call: &CurrentCall) -> View {
@@ -20,8 +23,10 @@ impl Shown<'_> {
             (State::Ringing, Side::Callee) => incoming(peer, topic, booking, self.accepting_leaves()),
             (State::Connecting, _) => {
                 let line = Sentence::CallConnecting { name };
-                let screen = Screen::Connecting(Connecting { peer, line: line.clone() });
-                bare(screen, Some(line), vec![hang_up()])
+                let why = self.explained(call);
+                let announce = why.as_ref().map_or(line.clone(), spoken);
+                let trouble = why.map(|why| self.trouble(&why));
+                bare(Screen::Connecting(Connecting { peer, line, trouble }), Some(announce), vec![hang_up()])
             }
             (State::Connected, _) => self.talk(call, peer, topic, booking, None),
             (State::Reconnecting { .. }, _) => {
@@ -49,13 +54,11 @@ impl Shown<'_> {
         let elapsed_ms = call.connected_ms.map_or(0, |ms| ms.saturating_add(gone_by(self.snapshot, self.now)));
         let quality = &self.known.quality;
         let grade = quality.grade().filter(|_| lost_s.is_none());
-        let trouble = quality.trouble().filter(|_| lost_s.is_none()).map(|trouble| match trouble {
-            Trouble::LossIn => Sentence::TroubleLossIn { name: name() },
-            Trouble::LossOut => Sentence::TroubleLossOut { name: name() },
-            Trouble::Delay => Sentence::TroubleDelay {},
-            Trouble::Jitter => Sentence::TroubleJitter { name: name() },
+        let why = self.explained(call).filter(|_| lost_s.is_none());
+        let lost = lost_s.map(|_| match call.trying {
+            0 | 1 => Sentence::SoundLost { name: name() },
+            2.. => Sentence::SoundLostOtherWay { name: name() },
         });
-        let lost = lost_s.map(|_| Sentence::SoundLost { name: name() });
         let mute_line = match (call.muted, call.peer_muted) {
             _ if self.known.talking => Some(Sentence::YouTalkWhileHeld {}),
             (true, true) => Some(Sentence::BothMuted { name: name() }),
@@ -68,7 +71,7 @@ impl Shown<'_> {
         let mute = Action { pressed: Some(call.muted || self.known.talking), ..mute };
         let announce = lost
             .clone()
-            .or(trouble.clone())
+            .or(why.as_ref().map(spoken))
             .or(self.text_came())
             .unwrap_or_else(|| Sentence::InCallWith { name: name() });
         let text = Some(self.call_text(call, &peer));
@@ -86,13 +89,26 @@ impl Shown<'_> {
                 Some(Grade::Fair) => Mood::Warning,
                 Some(Grade::Poor) => Mood::Bad,
             },
-            trouble,
-            figures: quality.newest().map(figures).unwrap_or_default(),
+            trouble: why.map(|why| self.trouble(&why)),
+            figures: quality.newest().map(|stats| figures(stats, call.path.as_ref())).unwrap_or_default(),
             peer,
         };
         let screen = if lost_s.is_some() { Screen::Reconnecting(talk) } else { Screen::InCall(talk) };
         let actions = vec![mute, self.text_button(), hang_up()];
-        View { sound: Some(self.sound()), text, ..bare(screen, Some(announce), actions) }
+        View { sound: Some(self.sound()), text, report: Some(self.report()), ..bare(screen, Some(announce), actions) }
+    }
+
+    /// Why sound is bad, unless a notice says it already.
+    fn explained(&self, call: &CurrentCall) -> Option<Explanation> {
+        call.explanation.filter(|why| !is_own_device(why) || self.device_notices().is_empty())
+    }
+
+    fn report(&self) -> ReportPart {
+        let saved = self.known.report.as_ref().map(|saved| match saved {
+            Ok(path) => Sentence::ReportSaved { path: plain(&path.to_string_lossy()) },
+            Err(why) => Sentence::ReportFailed { why: plain(why) },
+        });
+        ReportPart { saved }
     }
 
     fn remaining(&self, booking: &BookingView) -> Sentence {
@@ -122,11 +138,16 @@ impl Shown<'_> {
             Grade::Poor => Sentence::CallQualityPoor {},
         });
         let again = booking.is_some_and(|booking| self.is_open(booking));
-        let actions = if again {
+        let again = again.then(|| {
             let again = button(Press::CallAgain, Sentence::DoCallAgain {}).of_booking(&call.booking);
-            vec![dismiss(), again.primary(Color::Accent).enabled(self.linked())]
-        } else {
-            vec![dismiss().primary(Color::Accent)]
+            again.primary(Color::Accent).enabled(self.linked())
+        });
+        let check = self.start_check().enabled(self.linked());
+        let actions = match (failed(ending.reason), again) {
+            (true, Some(again)) => vec![dismiss(), check, again],
+            (true, None) => vec![dismiss(), check.primary(Color::Accent)],
+            (false, Some(again)) => vec![dismiss(), again],
+            (false, None) => vec![dismiss().primary(Color::Accent)],
         };
         let ended = Ended {
             peer,
@@ -136,7 +157,8 @@ impl Shown<'_> {
             duration_s: connected.then(|| seconds_down(ending.duration_ms)),
             quality,
         };
-        bare(Screen::Ended(ended), Some(reason), actions)
+        let report = call.call.is_some().then(|| self.report());
+        View { report, ..bare(Screen::Ended(ended), Some(reason), actions) }
     }
 }
 
@@ -209,6 +231,19 @@ fn reason(ending: &Ending, you: Side, name: String) -> Sentence {
     }
 }
 
+/// Whether the network ended it.
+fn failed(reason: EndReason) -> bool {
+    match reason {
+        EndReason::MediaFailed | EndReason::MediaLost => true,
+        EndReason::HungUp
+        | EndReason::Cancelled
+        | EndReason::Declined
+        | EndReason::NoAnswer
+        | EndReason::Busy
+        | EndReason::BookingCancelled => false,
+    }
+}
+
 /// As it travels on the wire.
 fn code(reason: EndReason) -> &'static str {
     match reason {
@@ -224,12 +259,12 @@ fn code(reason: EndReason) -> &'static str {
 }
 
 /// The details panel. What could not be measured yet is left out.
-fn figures(stats: &Stats) -> Vec<Figure> {
+fn figures(stats: &Stats, path: Option<&PathInfo>) -> Vec<Figure> {
     let ms = |value: f32| format!("{value:.0} ms");
     let share = |value: f32| format!("{:.1} %", value * 100.0);
     let rate = |value: u32| format!("{:.0} kbit/s", f64::from(value) / 1000.0);
-    let path = stats.local_candidate.as_ref().zip(stats.remote_candidate.as_ref());
-    let lines = [
+    let ends = stats.local_candidate.as_ref().zip(stats.remote_candidate.as_ref());
+    let measured = [
         (Sentence::FigureRoundTrip {}, stats.round_trip_ms.map(ms)),
         (Sentence::FigureLossIn {}, Some(share(stats.loss_in))),
         (Sentence::FigureLossOut {}, stats.loss_out.map(share)),
@@ -240,7 +275,26 @@ fn figures(stats: &Stats) -> Vec<Figure> {
         (Sentence::FigureBitrateIn {}, Some(rate(stats.bitrate_in))),
         (Sentence::FigureBitrateOut {}, Some(rate(stats.bitrate_out))),
         (Sentence::FigureMos {}, stats.mos.map(|mos| format!("{mos:.1}"))),
-        (Sentence::FigurePath {}, path.map(|(local, remote)| format!("{local} \u{2013} {remote}"))),
+        (Sentence::FigureCandidates {}, ends.map(|(local, remote)| format!("{local} \u{2013} {remote}"))),
     ];
-    lines.into_iter().filter_map(|(label, value)| value.map(|value| Figure { label, value })).collect()
+    let measured = measured
+        .into_iter()
+        .filter_map(|(label, text)| text.map(|text| Figure { label, value: Sentence::Amount { text } }));
+    path.into_iter().flat_map(way).chain(measured).collect()
+}
+
+/// The way that sound goes.
+fn way(path: &PathInfo) -> [Figure; 2] {
+    let way = match path.relay {
+        Some(RelayTransport::Udp) => Sentence::PathRelayUdp {},
+        Some(RelayTransport::Tcp) => Sentence::PathRelayTcp {},
+        Some(RelayTransport::Tls) => Sentence::PathRelayTls {},
+        None if path.is_relayed() => Sentence::PathRelayTheirs {},
+        None => Sentence::PathDirect {},
+    };
+    let network = if path.ipv6 { Sentence::NetworkIpv6 {} } else { Sentence::NetworkIpv4 {} };
+    [
+        Figure { label: Sentence::FigurePath {}, value: way },
+        Figure { label: Sentence::FigureNetwork {}, value: network },
+    ]
 }

@@ -3,11 +3,15 @@
 use super::text::kept;
 use super::{Shown, bare, button, peer};
 use crate::known::{is_missed, seconds_down, seconds_up};
+use crate::quality::{Grade, grade};
 use crate::sentence::Sentence;
 use crate::view_model::*;
+use bellwire_client::signaling::{CallQuality, Cause, Readiness};
 use bellwire_client::{BookingState, BookingView, CallRecord, EndReason, Presence as There, Role, Side, UnixMs};
 
 const HOUR_MS: u64 = 3_600_000;
+/// The client checks by itself then.
+const CHECKED_BEFORE_MS: u64 = 600_000;
 
 /// Where a booking's join window stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +29,23 @@ impl Shown<'_> {
             self.snapshot.bookings.iter().filter(|booking| next.is_none_or(|next| next.booking != booking.booking));
         let mut later: Vec<&BookingView> = others.collect();
         later.sort_by_key(|booking| (booking.starts_at, booking.booking.clone()));
-        let check = button(Press::Check, Sentence::DoCheck {});
+        let settings = button(Press::Check, Sentence::DoCheck {});
+        let check = self.start_check().enabled(self.linked());
         let actions = match next.filter(|next| self.window(next) == Window::Open) {
             Some(next) => {
                 let name = peer(Some(&next.peer.name)).name;
                 let call = button(Press::Call, Sentence::DoCall { name }).of_booking(&next.booking);
                 let call = call.primary(Color::Accent).enabled(self.linked());
-                std::iter::once(check).chain(self.search_button()).chain([call]).collect()
+                [settings, check].into_iter().chain(self.search_button()).chain([call]).collect()
             }
-            None => self.search_button().into_iter().chain([check.primary(Color::Accent)]).collect(),
+            None => [settings].into_iter().chain(self.search_button()).chain([check.primary(Color::Accent)]).collect(),
         };
         let home = Home {
-            next: next.map(|booking| Card { call: false, ..self.card(booking) }),
+            next: next.map(|booking| Card {
+                call: false,
+                own_check: self.own_check().filter(|_| self.was_due(booking)),
+                ..self.card(booking)
+            }),
             empty: (next.is_none() && self.snapshot.bookings_known).then_some(Sentence::NoBookings {}),
             later: later.into_iter().map(|booking| self.card(booking)).collect(),
             history: self.known.history.iter().map(past).collect(),
@@ -86,6 +95,12 @@ impl Shown<'_> {
         self.window(booking) == Window::Open
     }
 
+    /// The check by itself has had its time for this booking.
+    fn was_due(&self, booking: &BookingView) -> bool {
+        let now = self.server_now();
+        (booking.starts_at.minus(CHECKED_BEFORE_MS)..booking.closes_at).contains(&now)
+    }
+
     fn card(&self, booking: &BookingView) -> Card {
         let peer = peer(Some(&booking.peer.name));
         let window = self.window(booking);
@@ -102,6 +117,8 @@ impl Shown<'_> {
             window: window_words(window, booking, &peer.name),
             open: window == Window::Open,
             presence: near.then(|| presence(&booking.presence, &peer.name)),
+            readiness: readiness(booking.peer_readiness, &peer.name).filter(|_| near),
+            own_check: None,
             call: window == Window::Open && self.linked(),
             peer,
         }
@@ -144,6 +161,50 @@ fn presence(there: &There, name: &str) -> Presence {
     }
 }
 
+/// What the other one's app told; nothing where it told nothing.
+fn readiness(readiness: Readiness, name: &str) -> Option<Sentence> {
+    let name = name.to_owned();
+    match readiness {
+        Readiness::Unknown => None,
+        Readiness::Ready => Some(Sentence::PeerReady { name }),
+        Readiness::HasProblem => Some(Sentence::PeerHasProblem { name }),
+    }
+}
+
+/// How a call sounded on this side, in a line: what happened to it, else what it was like.
+fn sounded(quality: &CallQuality) -> Sentence {
+    if quality.reconnects > 0 {
+        let seconds = seconds_up(u64::from(quality.reconnecting_ms));
+        return Sentence::PastSoundLost { times: u32::from(quality.reconnects), seconds };
+    }
+    let grade = grade(f32::from(quality.mos_x10) / 10.0);
+    let good = match grade {
+        Grade::Excellent | Grade::Good => true,
+        Grade::Fair | Grade::Poor => false,
+    };
+    match quality.cause {
+        // Of these the score knows: in a good call they were a moment.
+        Some(Cause::Loss | Cause::Delay | Cause::Jitter | Cause::Narrow) | None if good => Sentence::PastSoundGood {},
+        Some(Cause::Loss) if quality.loss_out_percent > quality.loss_in_percent => Sentence::PastLossOut {},
+        Some(Cause::Loss) => Sentence::PastLossIn {},
+        Some(Cause::Delay) => Sentence::PastDelay {},
+        Some(Cause::Jitter) => Sentence::PastJitter {},
+        Some(Cause::Narrow) => Sentence::PastNarrow {},
+        Some(Cause::NothingComes) => Sentence::PastNothingCame {},
+        Some(Cause::NothingGoes) => Sentence::PastNothingWent {},
+        Some(Cause::MicrophoneSilent) => Sentence::PastMicrophoneSilent {},
+        Some(Cause::MicrophoneMissing) => Sentence::PastMicrophoneMissing {},
+        Some(Cause::SpeakerMissing) => Sentence::PastSpeakerMissing {},
+        Some(Cause::Echo) => Sentence::PastEcho {},
+        Some(Cause::Overload) => Sentence::PastOverload {},
+        None => match grade {
+            Grade::Excellent | Grade::Good => Sentence::PastSoundGood {},
+            Grade::Fair => Sentence::PastSoundFair {},
+            Grade::Poor => Sentence::PastSoundPoor {},
+        },
+    }
+}
+
 fn past(record: &CallRecord) -> Past {
     let connected = record.connected_at.is_some();
     let reason = record.ending.reason;
@@ -169,6 +230,7 @@ fn past(record: &CallRecord) -> Past {
         what,
         missed,
         duration_s: connected.then(|| seconds_down(record.ending.duration_ms)),
+        quality: record.quality.as_ref().filter(|_| connected).map(sounded),
         text: kept(record),
     }
 }

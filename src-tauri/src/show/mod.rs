@@ -8,6 +8,8 @@ mod sound;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trial;
+mod trouble;
 
 use crate::known::{Known, Now, is_live, seconds_up, server_fault};
 use crate::sentence::Sentence;
@@ -65,6 +67,7 @@ fn sign_in(known: &Known, now: Now) -> View {
         you: None,
         sound: None,
         text: None,
+        report: None,
     }
 }
 
@@ -105,6 +108,7 @@ impl Shown<'_> {
             (Some(room), Some(why)) if snapshot.entering.is_none() => self.room_over(room, why),
             (Some(_), _) | (None, _) => match &self.known.door {
                 Some(door) => self.door(door),
+                None if self.known.trial => self.trial(),
                 None if self.known.checking => self.check(),
                 None => self.home(),
             },
@@ -186,7 +190,7 @@ impl Action {
 
 /// A screen with nothing around it yet.
 fn bare(screen: Screen, announce: Option<Sentence>, actions: Vec<Action>) -> View {
-    View { screen, announce, notices: Vec::new(), actions, you: None, sound: None, text: None }
+    View { screen, announce, notices: Vec::new(), actions, you: None, sound: None, text: None, report: None }
 }
 
 /// The other one, as far as it is known.

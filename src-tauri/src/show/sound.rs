@@ -8,9 +8,11 @@ use bellwire_client::{DeviceChoice, DeviceFault, DeviceKind, DeviceState};
 impl Shown<'_> {
     pub(super) fn check(&self) -> View {
         let (verdict, mood) = self.verdict();
-        let screen = Screen::Check(Check { verdict: verdict.clone(), mood, speaker: self.speaker_line() });
+        let relay_only = self.snapshot.relay_only;
+        let screen = Screen::Check(Check { verdict: verdict.clone(), mood, speaker: self.speaker_line(), relay_only });
         let actions = vec![
             button(Press::TestSound, Sentence::DoTestSound {}),
+            self.start_check().enabled(self.linked()),
             button(Press::CheckDone, Sentence::DoCheckDone {}).primary(Color::Accent),
         ];
         View { sound: Some(self.sound()), ..bare(screen, Some(verdict), actions) }

@@ -62,22 +62,6 @@ fn a_call_says_who_is_muted() {
 }
 
 #[test]
-fn trouble_names_its_side() {
-    let mut world = World::new().in_call();
-    for _ in 0..7 {
-        world.known.take(Update::Stats(Box::new(second(3.3, 0.08))));
-    }
-    world.shows(
-        "in-call: Anna Meier
-         elapsed 61 s, remaining_time(seconds 3000)
-         quality_fair
-         trouble_loss_in
-         announce trouble_loss_in
-         [mute, text, *hang-up]",
-    );
-}
-
-#[test]
 fn lost_sound_and_a_lost_server_are_two_things() {
     let since = Monotonic(0);
     let world = World::new().in_call().with(|snapshot| snapshot.link = down(LinkFault::Closed));

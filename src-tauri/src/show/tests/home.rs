@@ -7,15 +7,15 @@ fn home_shows_the_next_booking_and_when_it_opens() {
     World::new().shows(
         "home
          next Anna Meier window_open_until(at 1767272700000), peer_here
-         [check, *call]",
+         [check, start-check, *call]",
     );
     let at = |minutes| World::new().with(|snapshot| snapshot.bookings = vec![booking("b1", "Anna Meier", minutes)]);
-    at(15).shows("home\nnext Anna Meier window_opens_in(seconds 300), peer_here\n[*check]");
+    at(15).shows("home\nnext Anna Meier window_opens_in(seconds 300), peer_here\n[check, *start-check]");
     assert!(outline(&at(15).view_after(1_000)).contains("window_opens_in(seconds 299)"));
     assert!(outline(&at(15).view_after(5 * MINUTE)).contains("*call"), "it opens by itself");
-    at(200).shows("home\nnext Anna Meier window_opens_in(seconds 11400)\n[*check]");
-    at(3_000).shows("home\nnext Anna Meier window_opens_at(at 1767448200000)\n[*check]");
-    at(-70).shows("home\nnext Anna Meier window_over\n[*check]");
+    at(200).shows("home\nnext Anna Meier window_opens_in(seconds 11400)\n[check, *start-check]");
+    at(3_000).shows("home\nnext Anna Meier window_opens_at(at 1767448200000)\n[check, *start-check]");
+    at(-70).shows("home\nnext Anna Meier window_over\n[check, *start-check]");
 }
 
 #[test]
@@ -25,13 +25,14 @@ fn home_says_what_became_of_a_booking() {
             snapshot.bookings = vec![BookingView { state, ..booking("b1", "Anna Meier", minutes) }];
         })
     };
-    state(BookingState::Cancelled, 0).shows("home\nnext Anna Meier booking_cancelled\n[*check]");
-    state(BookingState::Done, -70).shows("home\nnext Anna Meier booking_done\n[*check]");
-    state(BookingState::NoShowProvider, -70).shows("home\nnext Anna Meier booking_missed_by_you\n[*check]");
-    state(BookingState::NoShowClient, -70).shows("home\nnext Anna Meier booking_missed_by_peer\n[*check]");
-    World::new().with(|snapshot| snapshot.bookings.clear()).shows("home\nempty no_bookings\n[*check]");
+    state(BookingState::Cancelled, 0).shows("home\nnext Anna Meier booking_cancelled\n[check, *start-check]");
+    state(BookingState::Done, -70).shows("home\nnext Anna Meier booking_done\n[check, *start-check]");
+    state(BookingState::NoShowProvider, -70)
+        .shows("home\nnext Anna Meier booking_missed_by_you\n[check, *start-check]");
+    state(BookingState::NoShowClient, -70).shows("home\nnext Anna Meier booking_missed_by_peer\n[check, *start-check]");
+    World::new().with(|snapshot| snapshot.bookings.clear()).shows("home\nempty no_bookings\n[check, *start-check]");
     let unknown = World::new().with(|snapshot| (snapshot.bookings, snapshot.bookings_known) = (Vec::new(), false));
-    unknown.shows("home\n[*check]");
+    unknown.shows("home\n[check, *start-check]");
 }
 
 #[test]
@@ -51,7 +52,7 @@ fn of_several_bookings_the_one_whose_time_it_is_comes_first() {
          later Before window_open_until(at 1767269400000), peer_here, call
          later Cancelled booking_cancelled
          later Tomorrow window_opens_in(seconds 85800)
-         [check, *call]",
+         [check, start-check, *call]",
     );
 }
 
@@ -90,7 +91,7 @@ fn the_history_tells_missed_calls_from_others() {
          past Anna Meier past_no_answer
          past Anna Meier past_declined_by_peer
          past Anna Meier past_failed
-         [check, *call]",
+         [check, start-check, *call]",
     );
 }
 
@@ -122,7 +123,7 @@ fn without_the_server_home_says_so_and_calls_wait() {
          next Anna Meier window_open_until(at 1767272700000), peer_here
          notice server_silent(retry_s 4)
          announce server_silent
-         [check, *call disabled]",
+         [check, start-check disabled, *call disabled]",
     );
 }
 

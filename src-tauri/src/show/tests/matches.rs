@@ -44,11 +44,11 @@ impl World {
 
 #[test]
 fn the_queue_is_offered_to_whoever_signed_in_as_themselves() {
-    World::whole().shows("home\nempty no_bookings\n[search, *check]");
+    World::whole().shows("home\nempty no_bookings\n[check, search, *start-check]");
     World::new().then(|known| known.whole_person = true).shows(
         "home
          next Anna Meier window_open_until(at 1767272700000), peer_here
-         [check, search, *call]",
+         [check, start-check, search, *call]",
     );
     let lost = World::whole().with(|snapshot| snapshot.link = down(LinkFault::Silent));
     assert!(outline(&lost.view_after(0)).contains("search disabled"));

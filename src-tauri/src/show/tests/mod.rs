@@ -5,6 +5,7 @@ mod calls;
 mod chat;
 mod home;
 mod matches;
+mod network;
 mod preview;
 mod rooms;
 
@@ -43,24 +44,36 @@ fn outline(view: &View) -> String {
             lines.extend(now.history.iter().map(|past| {
                 let missed = if past.missed { " missed" } else { "" };
                 let length = past.duration_s.map(|s| format!(" {s} s")).unwrap_or_default();
-                format!("past {} {}{length}{missed}", past.peer.name, said(&past.what))
+                let sounded = past.quality.as_ref().map(|line| format!(", {}", said(line))).unwrap_or_default();
+                format!("past {} {}{length}{missed}{sounded}", past.peer.name, said(&past.what))
             }));
             lines.extend(now.more_history.then(|| "more".to_owned()));
         }
         Screen::Check(now) => {
             lines.push(format!("verdict {}", said(&now.verdict)));
             lines.push(format!("speaker {}", said(&now.speaker)));
+            lines.extend(now.relay_only.then(|| "relay only".to_owned()));
+        }
+        Screen::Trial(now) => {
+            let percent = now.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+            lines.push(format!("{}{percent}{}", said(&now.line), if now.speak { " meter" } else { "" }));
+            lines.extend(now.steps.iter().map(|step| format!("{} {}", said(&step.label), said(&step.said))));
+            lines.extend(now.faults.iter().map(|fault| format!("{}: {}", said(&fault.what), said(&fault.fix))));
+            lines.extend(now.paths.iter().map(|path| format!("{}: {}", said(&path.label), said(&path.result))));
         }
         Screen::Calling(now) => lines.push(said(&now.line)),
         Screen::Incoming(now) => lines.extend(now.reasons.iter().map(|reason| said(&reason.text))),
-        Screen::Connecting(now) => lines.push(said(&now.line)),
+        Screen::Connecting(now) => {
+            lines.push(said(&now.line));
+            lines.extend(now.trouble.as_ref().map(trouble));
+        }
         Screen::InCall(now) | Screen::Reconnecting(now) => {
             let remaining = now.remaining.as_ref().map(said).unwrap_or_default();
             lines.push(format!("elapsed {} s, {remaining}", now.elapsed_s));
             lines.extend(now.lost.as_ref().map(|lost| format!("{} {} s", said(lost), now.lost_s.unwrap())));
             lines.extend(now.mute_line.as_ref().map(said));
             lines.extend(now.quality.as_ref().map(said));
-            lines.extend(now.trouble.as_ref().map(said));
+            lines.extend(now.trouble.as_ref().map(trouble));
         }
         Screen::Elsewhere(now) => lines.push(said(&now.line)),
         Screen::Ended(now) => {
@@ -95,6 +108,8 @@ fn outline(view: &View) -> String {
         );
         lines.extend((!panel.can_write).then(|| "nothing can be written".to_owned()));
     }
+    let saved = view.report.as_ref().and_then(|report| report.saved.as_ref());
+    lines.extend(saved.map(|saved| format!("report {}", said(saved))));
     lines.extend(view.notices.iter().map(|notice| format!("notice {}", said(&notice.text))));
     lines.extend(view.announce.as_ref().map(|announce| format!("announce {}", said(announce))));
     let buttons = view.actions.iter().map(|action| {
@@ -115,6 +130,11 @@ fn said(sentence: &Sentence) -> String {
     let of: Vec<String> = of.map(|(key, value)| format!("{key} {value}")).collect();
     let id = fields["id"].as_str().unwrap();
     if of.is_empty() { id.to_owned() } else { format!("{id}({})", of.join(", ")) }
+}
+
+fn trouble(now: &Trouble) -> String {
+    let remedy = now.remedy.map(|remedy| format!(" [{remedy:?}]")).unwrap_or_default();
+    format!("{}: {}{remedy}", said(&now.text), said(&now.advice))
 }
 
 fn member(member: &Member) -> String {
@@ -144,8 +164,13 @@ fn written(line: &TextLine) -> String {
 
 fn card(card: &Card) -> String {
     let presence = card.presence.as_ref().map(|presence| format!(", {}", said(&presence.text))).unwrap_or_default();
+    let readiness = card.readiness.as_ref().map(|line| format!(", {}", said(line))).unwrap_or_default();
+    let own = card.own_check.as_ref().map(|own| {
+        let fault = own.fault.as_ref().map(|fault| format!(" {} [look]", said(fault))).unwrap_or_default();
+        format!(", {}{fault}", said(&own.text))
+    });
     let call = if card.call { ", call" } else { "" };
-    format!("{} {}{presence}{call}", card.peer.name, said(&card.window))
+    format!("{} {}{presence}{readiness}{}{call}", card.peer.name, said(&card.window), own.unwrap_or_default())
 }
 
 /// One test's world: signed in, one booking that is open, nothing else.
@@ -183,6 +208,8 @@ impl World {
             output_choice: DeviceChoice::Default,
             processing: Processing::default(),
             checking: false,
+            check: None,
+            relay_only: false,
         }
     }
 
@@ -211,6 +238,11 @@ impl World {
                 peer_muted: false,
                 connected_ms: connected.then_some(61_500),
                 reconnecting_ms: matches!(state, State::Reconnecting { .. }).then_some(4_200),
+                trying: 0,
+                path: None,
+                health: Default::default(),
+                peer_health: None,
+                explanation: None,
                 chat: Vec::new(),
                 chat_open: connected,
                 keep_chat: KeepChat::default(),
@@ -395,7 +427,7 @@ fn the_check_has_one_verdict() {
          verdict check_heard
          speaker speaker_none
          announce check_heard
-         [test-sound, *check-done]",
+         [test-sound, start-check, *check-done]",
     );
 }
 

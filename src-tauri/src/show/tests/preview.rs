@@ -1,10 +1,15 @@
 //! What can be looked at without the app: `src-tauri/preview/look.mjs` makes pictures of it.
 
 use super::chat::{ours, theirs};
+use super::network::found;
 use super::rooms::somebody;
 use super::*;
 use crate::generated;
-use bellwire_client::{ChatLine, Departure, MemberNow, MemberSound, RoomNow};
+use bellwire_client::signaling::{CallQuality, Cause, Readiness};
+use bellwire_client::{
+    Action as Act, Blame, CandidateKind, ChatLine, CheckFault, CheckNow, CheckReport, Departure, Figure as Measured,
+    MemberNow, MemberSound, PathInfo, RelayTransport, RoomNow, Stage, Verdict,
+};
 
 #[test]
 fn the_views_for_looking_at_are_those_the_app_makes() {
@@ -23,9 +28,19 @@ fn the_views_for_looking_at_are_those_the_app_makes() {
         };
         known.take(Update::History(vec![
             record("c1", "Anna Meier", Side::Callee, EndReason::NoAnswer, false),
-            hours(record("c2", "محمد علي", Side::Caller, EndReason::HungUp, true), 20),
+            CallRecord {
+                quality: Some(sound(43, 0, None)),
+                ..hours(record("c2", "محمد علي", Side::Caller, EndReason::HungUp, true), 20)
+            },
             hours(record("c3", "<b>Bold & Co</b>", Side::Caller, EndReason::NoAnswer, false), 90),
-            hours(record("c4", LONG, Side::Callee, EndReason::HungUp, true), 200),
+            CallRecord {
+                quality: Some(sound(28, 2, None)),
+                ..hours(record("c4", LONG, Side::Callee, EndReason::HungUp, true), 200)
+            },
+            CallRecord {
+                quality: Some(sound(28, 0, Some(Cause::Loss))),
+                ..hours(record("c5", "Anna Meier", Side::Callee, EndReason::HungUp, true), 300)
+            },
         ]));
         let line = |by, text: &str| ChatLine { by, at: UnixMs(NOON), text: text.into() };
         known.history[3].chat =
@@ -92,6 +107,7 @@ fn the_views_for_looking_at_are_those_the_app_makes() {
                         known.take(Update::Stats(Box::new(second(2.6, 0.12))));
                     }
                 })
+                .explained(Cause::Loss, Blame::Here, Act::MoveCloserToWifi, Some(Measured::Percent(12)))
                 .with(|s| s.link = down(LinkFault::Closed))
                 .view_after(0),
         ),
@@ -105,10 +121,92 @@ fn the_views_for_looking_at_are_those_the_app_makes() {
         ("ended-no-answer", World::new().ended(EndReason::NoAnswer, Side::Caller, None, None).view_after(0)),
         ("ended-lost", talk().ended(EndReason::MediaLost, Side::Caller, None, None).view_after(0)),
     ];
-    let views = views.into_iter().chain(rooms()).chain(matches()).chain(chats());
+    let views = views.into_iter().chain(network()).chain(rooms()).chain(matches()).chain(chats());
     let views: serde_json::Map<String, serde_json::Value> =
         views.map(|(name, view)| (name.to_owned(), serde_json::to_value(view).unwrap())).collect();
     generated::check("src-tauri/preview/views.json", &(serde_json::to_string_pretty(&views).unwrap() + "\n"));
+}
+
+fn sound(mos_x10: u8, reconnects: u16, cause: Option<Cause>) -> CallQuality {
+    CallQuality {
+        mos_x10,
+        loss_in_percent: 9,
+        loss_out_percent: 2,
+        round_trip_ms: 34,
+        reconnects,
+        reconnecting_ms: u32::from(reconnects) * 5_700,
+        relayed: false,
+        cause,
+    }
+}
+
+fn network() -> Vec<(&'static str, View)> {
+    let talk = || {
+        World::new().in_call().then(|known| {
+            known.take(Update::Stats(Box::new(second(4.3, 0.002))));
+        })
+    };
+    let lost = |trying| {
+        let world = World::new().calling(State::Reconnecting { since: Monotonic(0) }, Side::Caller);
+        world.call(|call| call.trying = trying)
+    };
+    let relay = PathInfo {
+        local: CandidateKind::Relay,
+        remote: CandidateKind::Host,
+        relay: Some(RelayTransport::Tls),
+        ipv6: true,
+    };
+    let automatic = |report| {
+        World::new().with(|s| {
+            s.bookings[0] = booking("b1", "Anna Meier", 9);
+            s.bookings[0].peer_readiness = Readiness::Ready;
+            s.check = Some(CheckNow { stage: Stage::Done, progress: 1.0, report: Some(report), automatic: true });
+        })
+    };
+    let many = [
+        (CheckFault::NoNetwork, None),
+        (CheckFault::Echo, Some(9.0)),
+        (CheckFault::Loss, Some(15.0)),
+        (CheckFault::Delay, Some(520.0)),
+        (CheckFault::Noisy, Some(-36.0)),
+    ];
+    let remark = CheckReport { verdict: Verdict::Ready, ..found(&[(CheckFault::OnlyRelay, None)]) };
+    let saved = |known: &mut Known| {
+        known.report = Some(Ok("/home/jonas/Downloads/bellwire-report-2026-01-01-120005.txt".into()));
+    };
+    vec![
+        (
+            "connecting-trouble",
+            World::new()
+                .calling(State::Connecting, Side::Caller)
+                .explained(Cause::NothingComes, Blame::Between, Act::SwitchingPath, None)
+                .view_after(0),
+        ),
+        (
+            "in-call-their-trouble",
+            talk().explained(Cause::Loss, Blame::There, Act::TellThemNetwork, Some(Measured::Percent(8))).view_after(0),
+        ),
+        (
+            "in-call-remedy",
+            talk().explained(Cause::SpeakerMissing, Blame::Here, Act::ChooseSpeaker, None).view_after(0),
+        ),
+        ("in-call-relayed", talk().call(|call| call.path = Some(relay)).then(saved).view_after(0)),
+        ("reconnecting-other-way", lost(2).view_after(9_000)),
+        ("ended-report", talk().ended(EndReason::HungUp, Side::Caller, None, None).then(saved).view_after(0)),
+        ("ended-failed", World::new().ended(EndReason::MediaFailed, Side::Caller, None, None).view_after(0)),
+        ("home-ready", automatic(found(&[])).view_after(0)),
+        (
+            "home-problem",
+            automatic(found(&many)).with(|s| s.bookings[0].peer_readiness = Readiness::HasProblem).view_after(0),
+        ),
+        ("settings-relay-only", World::new().then(Known::begin_check).with(|s| s.relay_only = true).view_after(0)),
+        ("trial", World::new().checks(Stage::RelayUdp, None).view_after(0)),
+        ("trial-speak", World::new().checks(Stage::Speak, None).view_after(0)),
+        ("trial-listen", World::new().checks(Stage::Listen, None).view_after(0)),
+        ("trial-ready", World::new().checks(Stage::Done, Some(found(&[]))).view_after(0)),
+        ("trial-remark", World::new().checks(Stage::Done, Some(remark)).view_after(0)),
+        ("trial-problems", World::new().checks(Stage::Done, Some(found(&many))).view_after(0)),
+    ]
 }
 
 fn rooms() -> Vec<(&'static str, View)> {

@@ -12,6 +12,7 @@ pub(super) fn somebody(handle: &str, name: &str) -> MemberNow {
         muted: false,
         linked: true,
         sound: MemberSound::Heard,
+        path: None,
         speaking: false,
         can_read: true,
     }
