@@ -1,7 +1,7 @@
 //! One loop that owns the connections: offers come by the socket, answers go back, and what is over is ended.
 
 use bellwire_client::{Stop, Url, Wire, WireEvent};
-use bellwire_media::{IceServer, Reflector, ReflectorEnd};
+use bellwire_media::{IceServer, Reflector, ReflectorEnd, Route};
 use bellwire_signaling::{self as signaling, CheckId, CheckPath, Command, DeviceId, Event, Sdp, Token};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -85,7 +85,11 @@ impl Desk {
         self.made += 1;
         let number = self.made;
         let servers = servers.into_iter().map(for_media).collect();
-        let mut reflector = Reflector::start(String::from(sdp), servers, self.bind, LONGEST);
+        let route = match path {
+            CheckPath::Direct => Route::Any,
+            CheckPath::RelayUdp | CheckPath::RelayTcp | CheckPath::RelayTls => Route::RelayOnly,
+        };
+        let mut reflector = Reflector::start(String::from(sdp), servers, self.bind, route, LONGEST);
         self.checks.entry(check.clone()).or_default().insert(number, reflector.stopper());
         let words = self.words.clone();
         tokio::spawn(async move {

@@ -16,6 +16,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// What is logged where `BELLWIRE_LOG` says nothing: the WebRTC crates warn of each step of an ordinary connection's end.
+const LOGGED: &str =
+    "info,webrtc=off,webrtc_ice=off,webrtc_sctp=off,webrtc_dtls=off,dtls=off,turn=off,bellwire_client=warn";
+
 /// Answers the checks that apps make before a call.
 #[derive(Parser)]
 #[command(version)]
@@ -34,7 +38,7 @@ struct Cli {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("BELLWIRE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("BELLWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(run(cli));
@@ -46,9 +50,9 @@ fn main() -> Result<()> {
 async fn run(cli: Cli) -> Result<()> {
     let stop = CancellationToken::new();
     let token = match &cli.token_file {
-        Some(file) => tokio::fs::read_to_string(file)
-            .await
-            .with_context(|| format!("{} cannot be read", file.display()))?,
+        Some(file) => {
+            tokio::fs::read_to_string(file).await.with_context(|| format!("{} cannot be read", file.display()))?
+        }
         None => from_input(stop.clone()).await?,
     };
     let token = Token::new(token.trim()).context("this is no token")?;

@@ -30,10 +30,25 @@ pub struct Reflector {
 
 impl Reflector {
     /// Answers the offer, which holds all its candidates. Ends by itself after `longest`, or when this is dropped.
-    pub fn start(offer: String, servers: Vec<IceServer>, bind: Option<IpAddr>, longest: Duration) -> Self {
+    ///
+    /// Whoever comes by a relay alone should be met by a relay alone (`route`): a relay that serves only its own allocations
+    /// refuses every other address, among them those of a reflector that stands beside it.
+    pub fn start(
+        offer: String,
+        servers: Vec<IceServer>,
+        bind: Option<IpAddr>,
+        route: Route,
+        longest: Duration,
+    ) -> Self {
         let (tell, answer) = oneshot::channel();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(reflect(offer, servers, bind, Instant::now() + longest, tell, stop.clone()));
+        let task = tokio::spawn(reflect(
+            offer,
+            Line::open(servers, bind, route),
+            Instant::now() + longest,
+            tell,
+            stop.clone(),
+        ));
         Self { answer: Some(answer), stop, task }
     }
 
@@ -61,13 +76,11 @@ impl Drop for Reflector {
 
 async fn reflect(
     offer: String,
-    servers: Vec<IceServer>,
-    bind: Option<IpAddr>,
+    mut line: Line,
     until: Instant,
     tell: oneshot::Sender<String>,
     stop: CancellationToken,
 ) -> ReflectorEnd {
-    let mut line = Line::open(servers, bind, Route::Any);
     line.set_remote(DescriptionKind::Offer, &offer);
     let mut tell = Some(tell);
     let mut sequence: u16 = rand::random();
