@@ -24,6 +24,9 @@ const CHANNELS_MOST: usize = 32;
 /// In all; each is a few hundred bytes.
 const ALLOCATIONS_MOST: usize = 8_192;
 const PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+/// One that a connection uses says something every few seconds. One that was silent for so long makes place for another of
+/// the same person: a changed network leaves allocations behind that nobody can close.
+const SILENT: Duration = Duration::from_secs(60);
 /// Requests on one allocation.
 const REQUESTS: Rate = Rate { burst: 100.0, a_second: 20.0 };
 
@@ -115,6 +118,8 @@ struct Allocation {
     since: Instant,
     until: Instant,
     permitted_until: Instant,
+    /// When its client last said something.
+    heard: Instant,
     /// Ports that it addressed.
     peers: Vec<u16>,
     channels: Vec<Channel>,
@@ -156,16 +161,16 @@ impl Allocations {
             let is_repeat = there.transaction == opening.transaction && *there.username == *opening.username;
             return is_repeat.then_some(Opened { port: there.port, lifetime_s }).ok_or(Refusal::Mismatch);
         }
-        let held = self.by_handle.get(opening.handle).copied().unwrap_or(0);
-        if held >= self.limits.per_handle {
-            return Err(Refusal::Quota);
+        if self.held(opening.handle) >= self.limits.per_handle {
+            let silent = self.longest_silent(opening.handle, now).ok_or(Refusal::Quota)?;
+            self.close(silent);
         }
         if self.by_way.len() >= ALLOCATIONS_MOST {
             return Err(Refusal::Full);
         }
         let (port, lifetime) = (self.free_port(), lifetime(opening.lifetime_s));
         self.by_port.insert(port, way);
-        self.by_handle.insert(opening.handle.into(), held + 1);
+        *self.by_handle.entry(opening.handle.into()).or_default() += 1;
         let rate = self.limits.bandwidth.unwrap_or(REQUESTS);
         let allocation = Allocation {
             username: opening.username.into(),
@@ -176,6 +181,7 @@ impl Allocations {
             since: now,
             until: now + lifetime,
             permitted_until: now,
+            heard: now,
             peers: Vec::new(),
             channels: Vec::new(),
             sent: Bucket::full(rate, now),
@@ -183,6 +189,16 @@ impl Allocations {
         };
         self.by_way.insert(way, allocation);
         Ok(Opened { port, lifetime_s: lifetime.as_secs() as u32 })
+    }
+
+    fn held(&self, handle: &str) -> u32 {
+        self.by_handle.get(handle).copied().unwrap_or(0)
+    }
+
+    fn longest_silent(&self, handle: &str, now: Instant) -> Option<Way> {
+        let silent = |each: &Allocation| *each.handle == *handle && now >= each.heard + SILENT;
+        let (way, _) = self.by_way.iter().filter(|(_, each)| silent(each)).min_by_key(|(_, each)| each.heard)?;
+        Some(*way)
     }
 
     /// At random, so that nobody guesses another's. There are twice as many ports as allocations.
@@ -287,7 +303,9 @@ impl Allocations {
     }
 
     fn living(&mut self, way: Way, now: Instant) -> Option<&mut Allocation> {
-        self.by_way.get_mut(&way).filter(|allocation| allocation.until > now)
+        let allocation = self.by_way.get_mut(&way).filter(|allocation| allocation.until > now)?;
+        allocation.heard = now;
+        Some(allocation)
     }
 
     /// Forgets what is over.

@@ -106,6 +106,24 @@ fn quota_is_of_the_handle_and_comes_back() {
 }
 
 #[test]
+fn what_a_changed_network_left_behind_makes_place_for_the_next() {
+    let mut now = Instant::now();
+    let mut table = Allocations::new(RELAY, LIMITS);
+    for n in 0..3 {
+        table.open(way(n), &opening("ana"), now).expect("within the quota");
+        now += Duration::from_secs(1);
+    }
+    table.open(way(10), &opening("ben"), now).expect("another's");
+    now += SILENT;
+    table.refresh(way(0), None, now).expect("this one is in use");
+    table.open(way(3), &opening("ana"), now).expect("the place of the one that was silent longest");
+    assert!(table.owner(way(0)).is_some() && table.owner(way(1)).is_none() && table.owner(way(2)).is_some());
+    table.open(way(4), &opening("ana"), now).expect("the next one's place");
+    assert_eq!(table.open(way(5), &opening("ana"), now), Err(Refusal::Quota), "all are in use");
+    assert!(table.owner(way(10)).is_some(), "nobody else's");
+}
+
+#[test]
 fn repeat_of_the_request_gets_the_same_answer_and_another_is_refused() {
     let now = Instant::now();
     let mut table = Allocations::new(RELAY, LIMITS);

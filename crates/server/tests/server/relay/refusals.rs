@@ -144,6 +144,9 @@ async fn nobody_takes_more_than_their_allocations() {
         held.push(client);
     }
     for by in ALL {
+        for client in &mut held {
+            client.refresh(600).await.expect("it is in use");
+        }
         // Another expiry is another username, of the same person.
         let mut client = Turn::until(relay.carrier(by).await, SECRET, HANDLE, now_s() + 300);
         assert_eq!(client.allocate().await, Err(486), "{by:?}");
