@@ -4,7 +4,7 @@
 //! reads the end of it and ends as well.
 
 use crate::app::App;
-use crate::auth::{ECHO_USER, Grant, Scope, TokenRole};
+use crate::auth::{ECHO_USER, Grant, Keyring, Scope, TokenRole};
 use crate::clock;
 use anyhow::{Context, Result};
 use bellwire_signaling::{Token, UserId};
@@ -36,7 +36,7 @@ pub fn program() -> Option<PathBuf> {
 }
 
 /// A token for an echo peer.
-pub fn token(app: &App) -> Result<Token> {
+pub fn token(keyring: &Keyring) -> Result<Token> {
     let now = clock::now();
     let grant = Grant {
         user: UserId::new(ECHO_USER)?,
@@ -45,7 +45,7 @@ pub fn token(app: &App) -> Result<Token> {
         scope: Scope::Echo,
         expires_at: now.plus(TOKEN_MS),
     };
-    app.keyring.grant(&grant, now)
+    keyring.grant(&grant, now)
 }
 
 /// Keeps a child running until told to stop.
@@ -72,8 +72,15 @@ pub async fn keep(app: Arc<App>, listens: SocketAddr, program: PathBuf, stop: Ca
 }
 
 async fn start(app: &App, listens: SocketAddr, program: &Path) -> Result<(Child, ChildStdin)> {
-    let token = token(app)?;
-    let mut child = Command::new(program)
+    let token = token(&app.keyring)?;
+    let mut command = Command::new(program);
+    // This server's settings, secrets among them, are none of the child's business.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("BELLWIRE_") && name != "BELLWIRE_LOG") {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command
         .arg("--server")
         .arg(format!("ws://{}", reachable(listens)))
         .stdin(Stdio::piped())

@@ -5,6 +5,7 @@ use crate::auth::{Grant, Keyring, Scope, TokenRole};
 use crate::clock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::echo;
 use crate::store::{Bookings, KnownPerson, People, PersonRole, Sqlite};
 use anyhow::Result;
 use bellwire_call::{Booking, CLOSES_AFTER_MS, OPENS_BEFORE_MS, Person};
@@ -65,6 +66,11 @@ pub async fn token(data: &DataDir, user: UserId, role: TokenRole, ttl: Duration)
     store.close().await;
     let expires_at = now.plus(u64::try_from(ttl.as_millis())?);
     keyring(data)?.grant(&Grant { user, role, name: None, scope: Scope::Person, expires_at }, now)
+}
+
+/// A token for an echo peer.
+pub fn echo_token(data: &DataDir) -> Result<Token> {
+    echo::token(&keyring(data)?)
 }
 
 /// Two people and a booking that is open now, with all that is needed to call.

@@ -4,7 +4,11 @@ use bellwire_call::{BookedCall, Booking, Sides};
 use bellwire_signaling::{BookingView, CallQuality, CallRecord, Presence, Readiness, UserId};
 
 /// The booking as `user` sees it; none for a stranger.
-pub fn booking(booking: &Booking, user: &UserId, peer: impl FnOnce(&UserId) -> (Presence, Readiness)) -> Option<BookingView> {
+pub fn booking(
+    booking: &Booking,
+    user: &UserId,
+    peer: impl FnOnce(&UserId) -> (Presence, Readiness),
+) -> Option<BookingView> {
     let you = booking.role_of(user)?;
     let (presence, peer_readiness) = peer(&booking.person(you.other()).user);
     Some(BookingView {

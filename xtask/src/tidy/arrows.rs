@@ -7,7 +7,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("bellwire-signaling", &[], &[]),
     ("bellwire-call", &["bellwire-signaling"], &[]),
     ("bellwire-media", &[], &[]),
-    ("bellwire-client", &["bellwire-call", "bellwire-media", "bellwire-signaling"], &[]),
+    ("bellwire-client", &["bellwire-call", "bellwire-media", "bellwire-signaling"], &["xtask"]),
     ("bellwire-server", &["bellwire-call", "bellwire-signaling"], &[]),
     ("bellwire-echo", &["bellwire-client", "bellwire-media", "bellwire-signaling"], &[]),
     ("bellwire", &["bellwire-client"], &["xtask"]),

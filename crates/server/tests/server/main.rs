@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod calls;
+mod checks;
 mod common;
 mod hostile;
 mod older;
