@@ -34,10 +34,10 @@ pub fn run(options: &Options) -> Result<()> {
     println!("set-up");
     if headless {
         system::provide(&[Purpose::Engine, Purpose::Speech], options.no_install)?;
-        build::programs("dev", &["bellwire-server", "bellwire-client"], &["--example", "recording"])?;
+        build::programs("dev", &["bellwire-server", "bellwire-echo", "bellwire-client"], &["--example", "recording"])?;
     } else {
         system::provide(&[Purpose::Engine, Purpose::App], options.no_install)?;
-        build::programs("dev", &["bellwire-server", "bellwire"], &[])?;
+        build::programs("dev", &["bellwire-server", "bellwire-echo", "bellwire"], &[])?;
     }
     println!("  build        done");
     let dir = fresh(&xtask::target().join("demo"))?;
