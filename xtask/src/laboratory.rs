@@ -46,7 +46,11 @@ pub fn run(options: &Options) -> Result<()> {
     system::provide(&[Purpose::Engine, Purpose::Speech, Purpose::Network], options.no_install)?;
     let (cargo_profile, profile) = if options.release { ("release", "release") } else { ("dev", "debug") };
     if !options.no_build {
-        build::programs(cargo_profile, &["bellwire-server", "bellwire-echo", "bellwire-client"], &["--example", "recording"])?;
+        build::programs(
+            cargo_profile,
+            &["bellwire-server", "bellwire-echo", "bellwire-client"],
+            &["--example", "recording"],
+        )?;
         println!("  build        done");
     }
     let parts = if options.only.is_empty() { PARTS } else { &options.only };

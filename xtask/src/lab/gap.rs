@@ -225,9 +225,9 @@ mod tests {
         assert_eq!(recording.sound_from(MS * 100, MS * 500), Some(MS * 100));
         assert_eq!(recording.sound_from(MS * 1_200, MS * 500), Some(MS * 2_500));
         assert_eq!(recording.sound_from(MS * 6_000, MS * 2_000), None);
-        assert_eq!(recording.longest_silence(MS * 0), MS * 1_500);
+        assert_eq!(recording.longest_silence(Duration::ZERO), MS * 1_500);
         assert_eq!(recording.longest_silence(MS * 2_600), MS * 200);
-        assert_eq!(recording.longest_silence(MS * 5_000), MS * 0);
+        assert_eq!(recording.longest_silence(MS * 5_000), Duration::ZERO);
     }
 
     #[test]

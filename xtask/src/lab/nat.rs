@@ -46,11 +46,22 @@ pub enum Firewall {
     Open,
     /// No UDP but DNS.
     NoUdp,
-    /// TCP to port 443 alone.
+    /// TCP to port 443 alone, and there what begins as TLS does.
     TlsOnly,
 }
 
 impl Firewall {
+    /// What is looked at before a connection counts as known.
+    fn inspection(self) -> &'static str {
+        match self {
+            Self::Open | Self::NoUdp => "",
+            // The third packet is the first with data; its first byte is that of a TLS handshake, or the connection is dead.
+            Self::TlsOnly => {
+                "iifname != wan0 tcp dport 443 ct original packets <= 3 @ih,0,8 != 0x16 ct mark set 1\nct mark 1 drop\n"
+            }
+        }
+    }
+
     fn rules(self) -> &'static str {
         match self {
             Self::Open => "",
@@ -92,10 +103,11 @@ pub fn guarding(firewall: Firewall) -> String {
 fn filters(firewall: Firewall, welcome: &str) -> String {
     format!(
         "chain through {{ type filter hook forward priority 0; policy accept\n\
-         ct state established,related accept\n{welcome}iifname wan0 drop\n{}}}\n\
+         {}ct state established,related accept\n{welcome}iifname wan0 drop\n{}}}\n\
          chain own {{ type filter hook input priority 0; policy accept\n\
          meta l4proto {{ icmp, ipv6-icmp }} accept\n\
          iifname wan0 ct state established,related accept\niifname wan0 drop\n}}\n",
+        firewall.inspection(),
         firewall.rules()
     )
 }

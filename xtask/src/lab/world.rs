@@ -104,6 +104,8 @@ impl World {
         for (namespace, home) in homes {
             let router = Namespace::new(&prefix, home.role)?;
             router.forwards()?;
+            // Rules may count a connection's packets.
+            router.setting("net.netfilter.nf_conntrack_acct=1")?;
             if let Some(seed) = home.emulated {
                 let ends = [(namespace, home.device), (&router, "lan0")]
                     .map(|(namespace, device)| End { namespace: &namespace.name, device });
