@@ -6,7 +6,7 @@ use crate::cli::{Cli, Setup, Task, wav};
 use crate::rig::wait_for;
 use crate::server::{Place, Seeded, Server};
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -226,15 +226,22 @@ pub fn write_speech(profile: &str, voice: &str, seconds: u32, file: &Path) -> Re
     Ok(())
 }
 
-/// How much of the speech a recording holds, 0 to 1; other speech stays below 0.35.
-pub fn correlation(profile: &str, speech: &Path, recording: &Path) -> Result<f64> {
+/// What of somebody's words is in what was heard.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct Heard {
+    /// 0 to 1; other speech stays below 0.35.
+    pub correlation: f64,
+    /// Speech that was recognised; of other speech, next to none.
+    pub heard_ms: u64,
+}
+
+pub fn compare(profile: &str, speech: &Path, recording: &Path) -> Result<Heard> {
     let output = recordings_program(profile).arg("compare").args([speech, recording]).output();
     let output = output.context("the example `recording` cannot be started")?;
     if !output.status.success() {
         bail!("{}: {}", recording.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
-    let found: Value = serde_json::from_slice(&output.stdout).context("no comparison came of it")?;
-    found["correlation"].as_f64().context("a comparison without its result")
+    serde_json::from_slice(&output.stdout).context("no comparison came of it")
 }
 
 fn recordings_program(profile: &str) -> Command {
