@@ -58,9 +58,20 @@ pub enum CheckCommand {
 
 #[derive(Clone, Debug)]
 pub enum CheckEvent {
-    Devices { microphone: Result<MicrophoneFigures, DeviceFault>, speaker: Result<(), DeviceFault> },
-    Offer { route: CheckRoute, sdp: String },
-    Path { route: CheckRoute, figures: PathFigures },
+    Devices {
+        microphone: Result<MicrophoneFigures, DeviceFault>,
+        speaker: Result<(), DeviceFault>,
+    },
+    Offer {
+        route: CheckRoute,
+        sdp: String,
+    },
+    Path {
+        route: CheckRoute,
+        figures: PathFigures,
+    },
+    /// Of the microphone, 0 to 1, ten times a second while the sentence is said; dropped when nobody reads it.
+    Level(f32),
     Spoke(MicrophoneFigures),
     Listened(Option<EchoFigures>),
 }
@@ -186,7 +197,9 @@ impl Work {
                     Some(EarsNote::Room { microphone, speaker }) => {
                         return self.say(CheckEvent::Devices { microphone, speaker }).await;
                     }
-                    Some(EarsNote::Packet(_) | EarsNote::Spoke { .. } | EarsNote::Listened(_)) => {}
+                    Some(
+                        EarsNote::Packet(_) | EarsNote::Level(_) | EarsNote::Spoke { .. } | EarsNote::Listened(_),
+                    ) => {}
                     None => return Err(None),
                 },
                 command = self.inbox.recv() => return Err(command),
@@ -280,6 +293,7 @@ impl Work {
                             line.send(&packet).await;
                         }
                     }
+                    Some(EarsNote::Level(level)) => drop(self.events.try_send(CheckEvent::Level(level))),
                     Some(EarsNote::Spoke { microphone, from }) => {
                         self.from = from;
                         spoke = Some(microphone);
@@ -312,7 +326,9 @@ impl Work {
             tokio::select! {
                 note = self.notes.recv() => match note {
                     Some(EarsNote::Listened(echo)) => return self.say(CheckEvent::Listened(echo)).await,
-                    Some(EarsNote::Room { .. } | EarsNote::Packet(_) | EarsNote::Spoke { .. }) => {}
+                    Some(
+                        EarsNote::Room { .. } | EarsNote::Packet(_) | EarsNote::Level(_) | EarsNote::Spoke { .. },
+                    ) => {}
                     None => return Err(None),
                 },
                 command = self.inbox.recv() => return Err(command),

@@ -23,7 +23,7 @@ pub(super) fn command_for_sound(order: CheckOrder) -> Option<CheckCommand> {
     })
 }
 
-/// `None` for a description of ours that may not travel: the way then fails by its deadline.
+/// `None` for a description of ours that may not travel: the way then fails by its deadline. And for what is only shown.
 pub(super) fn heard_from_sound(event: CheckEvent) -> Option<CheckHeard> {
     Some(match event {
         CheckEvent::Devices { microphone, speaker } => CheckHeard::Devices {
@@ -49,6 +49,7 @@ pub(super) fn heard_from_sound(event: CheckEvent) -> Option<CheckHeard> {
             round_trip_ms: figures.round_trip_ms,
             jitter_ms: figures.jitter_ms,
         }),
+        CheckEvent::Level(_) => return None,
         CheckEvent::Spoke(figures) => CheckHeard::Spoke(measured(figures)),
         CheckEvent::Listened(echo) => CheckHeard::Listened(echo.map(|echo| EchoMeasured {
             return_loss_db: echo.return_loss_db,

@@ -2,8 +2,10 @@
 
 use super::{Loop, Next};
 use crate::State;
+use crate::Update;
 use crate::check::{Happened, next_booking};
 use bellwire_call::check::Kind;
+use bellwire_media::check::CheckEvent;
 use bellwire_signaling::{ErrorCode, SearchView, UnixMs};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +21,10 @@ impl Loop {
     }
 
     pub(super) fn checked(&mut self, happened: Happened) -> Next {
+        if let Happened::Sound(CheckEvent::Level(input)) = happened {
+            self.outbox.push(Update::Level { input, output: 0.0 });
+            return Next::Same;
+        }
         let now = self.now();
         self.checks.take(happened, now);
         Next::Changed

@@ -4,6 +4,7 @@
 
 use super::measure::{self, Ear, EchoFigures, MicrophoneFigures};
 use crate::devices::{DeviceEvent, DeviceFault, DeviceKind, End, Pacer, Sink, Slot, SlotOrder, Source};
+use crate::meter::Meter;
 use crate::pipeline::{Encoded, SendSide};
 use crate::processing::Processor;
 use crate::{Config, FRAME, Frame, Processing, SILENCE};
@@ -28,6 +29,8 @@ pub enum EarsNote {
         speaker: Result<(), DeviceFault>,
     },
     Packet(Encoded),
+    /// Of the microphone, while a voice is waited for and recorded; as [`Event::Level`](crate::Event::Level).
+    Level(f32),
     /// `from`: the timestamp of the first packet of the sentence.
     Spoke {
         microphone: MicrophoneFigures,
@@ -44,7 +47,7 @@ enum Inner {
 
 /// Orders, and what the devices' threads say; these wait when it is full.
 const INNER: usize = 64;
-/// Notes; a packet that finds no room is lost, as the network would lose it.
+/// Notes; a packet that finds no room is lost, as the network would lose it, and so is a level.
 const NOTES: usize = 64;
 
 const WAKE: Duration = Duration::from_millis(5);
@@ -56,6 +59,7 @@ const WAIT_FOR_VOICE: Duration = Duration::from_secs(9);
 const SENTENCE_FRAMES: usize = 500;
 const SENTENCE_LEAST: usize = 250;
 const PAUSE_FRAMES: usize = 80;
+const LEVEL_FRAMES: usize = 10;
 /// What of the time before the voice belongs to the sentence.
 const BEFORE: usize = 30;
 /// After what is played, the microphone is listened to for so long.
@@ -245,6 +249,7 @@ impl Thread {
         };
         let (mut ear, mut frames, mut began, mut quiet) = (Ear::default(), 0usize, None, 0usize);
         let until = Instant::now() + WAIT_FOR_VOICE;
+        let mut meter = Meter::default();
         let mut frame = SILENCE;
         'all: loop {
             self.tick()?;
@@ -256,6 +261,10 @@ impl Thread {
                 }
                 quiet = if begins || ear.goes_on() { 0 } else { quiet + 1 };
                 frames += 1;
+                meter.add(&frame);
+                if frames.is_multiple_of(LEVEL_FRAMES) {
+                    let _ = self.notes.try_send(EarsNote::Level(meter.take()));
+                }
                 if let Some(packet) = send.captured(&mut frame) {
                     // A full mailbox loses the packet.
                     let _ = self.notes.try_send(EarsNote::Packet(packet));
