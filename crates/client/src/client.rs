@@ -392,7 +392,7 @@ impl Loop {
                     self.measuring.figures.iter_mut().for_each(|figures| figures.take_stats(&stats, now));
                 }
                 self.tell_stats(leg, stats);
-                Next::Same
+                Next::Changed
             }
             Heard::Device(event) => {
                 self.outbox.push(Update::Device(event));

@@ -1,7 +1,7 @@
 //! What is measured of the call that goes on: this device's health, why it sounds bad, and how it sounded in all.
 //!
-//! One of these lives from the accept to the end of a call. Its owner hands in what the sound engine says and asks for one
-//! [`second`](Figures::second) each second, also while nothing comes.
+//! One of these lives from the accept to the end of a call. Its owner hands in what the sound engine says and asks for a
+//! [`second`](Figures::second) when one is due: with each second's statistics, and by the clock while there are none.
 
 use crate::DeviceState;
 use crate::quality::Gathered;
@@ -15,6 +15,10 @@ const NOTHING_MS: u64 = 2_000;
 /// Nothing above the meter's floor, -60 dBFS, for so long is silence.
 const SILENCE_MS: u64 = 5_000;
 const SECOND_MS: u64 = 1_000;
+/// Where the last second had statistics, those of this one are waited for a little.
+const WAITED_MS: u64 = 1_500;
+/// Statistics that follow sooner are no second of their own: two connections give them while one replaces the other.
+const SHORTEST_MS: u64 = 500;
 
 pub(crate) struct Figures {
     pub call: CallId,
@@ -28,6 +32,7 @@ pub(crate) struct Figures {
     packet_at: Option<Monotonic>,
     sound_at: Option<Monotonic>,
     lost_since: Option<Monotonic>,
+    last_at: Monotonic,
     next_at: Monotonic,
 }
 
@@ -78,6 +83,7 @@ impl Figures {
             packet_at: None,
             sound_at: None,
             lost_since: None,
+            last_at: now,
             next_at: now,
         }
     }
@@ -87,11 +93,15 @@ impl Figures {
             self.packet_at = Some(now);
         }
         self.stats = Some(Box::new(stats.clone()));
+        if now.since(self.last_at) >= SHORTEST_MS {
+            self.next_at = now;
+        }
     }
 
     /// Frames of the other party are being played.
     pub(crate) fn flows(&mut self, now: Monotonic) {
         self.packet_at = Some(now);
+        self.packets.of_earlier += 1;
     }
 
     /// The meter of the speaker, 0 to 1.
@@ -134,7 +144,8 @@ impl Figures {
         if now < self.next_at {
             return false;
         }
-        self.next_at = now.plus(SECOND_MS);
+        self.last_at = now;
+        self.next_at = now.plus(if self.stats.is_some() { WAITED_MS } else { SECOND_MS });
         let stage = match call.state {
             State::Connected => Stage::Connected,
             State::Reconnecting { .. } => Stage::Reconnecting,

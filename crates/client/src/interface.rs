@@ -101,7 +101,7 @@ pub enum Request {
 pub enum Update {
     /// All there is to show, whenever something in it has changed.
     Snapshot(Box<Snapshot>),
-    /// Ten times a second while the devices are open; 0 to 1. A newer one replaces one that was not read.
+    /// Ten times a second while the devices are open, or a check asks for a sentence; 0 to 1. A newer one replaces one that was not read.
     Level {
         input: f32,
         output: f32,

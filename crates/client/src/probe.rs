@@ -95,7 +95,11 @@ async fn probe_by_one_socket(
             true => timeout_at(until, answer(&socket, &transaction)).await.ok(),
             false => None,
         };
-        counted.add(answered.map(|at| at - sent_at));
+        match answered {
+            Some(Answer::Came(at)) => counted.add(Some(at - sent_at)),
+            Some(Answer::NobodyThere) => {}
+            None => counted.add(None),
+        }
         access.send_if_modified(|told| {
             let now = counted.access();
             std::mem::replace(told, now) != now
@@ -104,14 +108,20 @@ async fn probe_by_one_socket(
     }
 }
 
-/// When the answer came. Safe to cancel.
-async fn answer(socket: &UdpSocket, transaction: &[u8; 12]) -> Instant {
+enum Answer {
+    Came(Instant),
+    /// The request arrived, and nobody listens: the server is being started again, say.
+    NobodyThere,
+}
+
+/// Safe to cancel.
+async fn answer(socket: &UdpSocket, transaction: &[u8; 12]) -> Answer {
     let mut bytes = [0; 512];
     loop {
         match socket.recv(&mut bytes).await {
-            Ok(length) if answers(&bytes[..length], transaction) => return Instant::now(),
+            Ok(length) if answers(&bytes[..length], transaction) => return Answer::Came(Instant::now()),
             Ok(_) => {}
-            // An earlier request was refused on its way; the error is told once.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Answer::NobodyThere,
             Err(_) => sleep(Duration::from_millis(10)).await,
         }
     }

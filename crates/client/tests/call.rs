@@ -3,10 +3,11 @@
 mod stand;
 
 use bellwire_client::recording::{Voice, best_correlation, level_dbfs, write_speech};
-use bellwire_client::{CallRecord, Client, Config, DeviceId, Request, Token, Update, media};
+use bellwire_client::{CallRecord, Client, Config, DeviceId, EndReason, Request, Token, Update, media};
 use serde_json::Value;
 use stand::{Cli, Stand, alone, is};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// From here on a recording holds a speech, and below the other it does not.
 const HEARD: f32 = 0.5;
@@ -76,6 +77,14 @@ fn both_recordings_hold_the_others_speech_and_both_sides_have_the_same_end() {
     let durations = [assert_ended(&caller.events, "hung_up"), assert_ended(&callee.events, "hung_up")];
     assert_eq!(durations[0], durations[1]);
     assert!(durations[0] >= 7_900, "{durations:?}");
+    for events in [&caller.events, &callee.events] {
+        let path = events.iter().find(|event| is(event, "path")).expect("the way that sound goes");
+        assert_eq!((&path["relay"], &path["ipv6"]), (&Value::Null, &Value::Bool(false)), "{path}");
+        for health in ["health", "peer_health"] {
+            let last = events.iter().rfind(|event| is(event, health)).expect(health);
+            assert_eq!((&last["microphone"], &last["receives"]), (&"works".into(), &"sound".into()), "{last}");
+        }
+    }
     for (events, ringing) in [(&caller.events, "inviting"), (&callee.events, "ringing")] {
         let states = states(events);
         assert_eq!(states.first(), Some(&ringing));
@@ -182,13 +191,54 @@ fn a_call_outlives_a_server_that_is_killed_and_started_again() {
     caller.say("hangup");
     let (caller, callee) = (caller.finish(), callee.finish());
     assert_eq!((caller.status, callee.status), (Some(0), Some(0)), "{}\n{}", caller.stdout, callee.stdout);
-    assert_eq!(assert_ended(&caller.events, "hung_up"), assert_ended(&callee.events, "hung_up"));
+    let duration_ms = assert_ended(&caller.events, "hung_up");
+    assert_eq!(duration_ms, assert_ended(&callee.events, "hung_up"));
+    for person in ["client", "provider"] {
+        // What the app says of its call is its last word; the server may still be writing it down.
+        let began = Instant::now();
+        let calls = loop {
+            let calls = history(&stand, person);
+            if calls.iter().all(|call| call.quality.is_some()) || began.elapsed() > Duration::from_secs(20) {
+                break calls;
+            }
+        };
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        assert_eq!((calls[0].ending.reason, calls[0].ending.duration_ms), (EndReason::HungUp, duration_ms));
+        let quality = calls[0].quality.expect("how it sounded was told");
+        assert_eq!((quality.reconnects, quality.relayed), (0, false), "{quality:?}");
+        assert!(quality.mos_x10 >= 30 && quality.loss_in_percent <= 5, "{quality:?}");
+    }
     for run in [&caller, &callee] {
         assert!(!states(&run.events).contains(&"reconnecting"), "sound was lost: {:?}", states(&run.events));
         assert!(!run.stderr.contains("ERROR"), "{}", run.stderr);
     }
     assert_heard(&high, &low, &stand.path("caller.wav"));
     assert_heard(&low, &high, &stand.path("callee.wav"));
+    assert_without_a_gap(&high, &stand.path("caller.wav"), duration_ms);
+    assert_without_a_gap(&low, &stand.path("callee.wav"), duration_ms);
+}
+
+/// Wherever the speech is loud, so is the recording, from the first word heard to the last. The jitter buffer moves speech by
+/// some 50 ms as it likes.
+fn assert_without_a_gap(reference: &Path, recording: &Path, duration_ms: u64) {
+    const WINDOW_MS: u64 = 400;
+    const MOVED_MS: u64 = 100;
+    let delay_ms = best_correlation(reference, recording).unwrap().delay_ms;
+    let level = |path: &Path, from: u64| level_dbfs(path, from, from + WINDOW_MS).unwrap();
+    let (mut loud, mut gaps) = (0, Vec::new());
+    let begins = delay_ms.max(0).unsigned_abs() + 1_000;
+    for at in (begins..duration_ms - 500).step_by(WINDOW_MS as usize) {
+        let Some(spoken_at) = at.checked_add_signed(-delay_ms) else { continue };
+        let moved = [spoken_at.saturating_sub(MOVED_MS), spoken_at, spoken_at + MOVED_MS];
+        if moved.iter().all(|at| level(reference, *at) > -30.0) {
+            loud += 1;
+            if level(recording, at) < -55.0 {
+                gaps.push(at);
+            }
+        }
+    }
+    assert!(loud > 10, "{loud} loud windows: nothing to compare");
+    assert!(gaps.is_empty(), "{}: silent at {gaps:?} ms", recording.display());
 }
 
 #[test]

@@ -52,7 +52,7 @@ struct Live {
 
 /// The next socket, made beside one that still stands.
 struct Challenger {
-    dialled: BoxFuture<'static, Result<Socket, Lost>>,
+    dialled: BoxFuture<'static, Result<Box<Socket>, Lost>>,
     /// The one that stands is not trusted even if something is heard on it: its path is gone.
     replaces: bool,
 }
@@ -146,7 +146,7 @@ impl Connector {
         let closing = self.closing.clone();
         let mut next = tokio::select! {
             dialled = dial(server.clone(), self.patience, self.orders.clone(), self.patience.connect) => match dialled {
-                Ok(socket) => Box::new(socket),
+                Ok(socket) => socket,
                 Err(lost) => return lost.into(),
             },
             () = closing.cancelled() => return Over::Closed,
@@ -260,7 +260,7 @@ impl Connector {
                     }
                 },
                 dialled = next_socket(&mut challenger) => match dialled {
-                    Ok(socket) => return Carried::By(Box::new(socket)),
+                    Ok(socket) => return Carried::By(socket),
                     Err(lost) => return Carried::Over(lost.into()),
                 },
                 changed = self.orders.changed(), if !self.closing.is_cancelled() => {
@@ -371,7 +371,7 @@ enum Due {
 }
 
 /// From one proof to the next while sound is lost.
-const PROVEN_FOR: Duration = Duration::from_secs(1);
+const PROVEN_FOR: Duration = Duration::from_millis(500);
 
 impl Proof {
     fn follow(&mut self, urgency: Urgency, now: Instant) {
@@ -406,7 +406,7 @@ impl Proof {
     }
 }
 
-async fn next_socket(challenger: &mut Option<Challenger>) -> Result<Socket, Lost> {
+async fn next_socket(challenger: &mut Option<Challenger>) -> Result<Box<Socket>, Lost> {
     match challenger {
         Some(challenger) => (&mut challenger.dialled).await,
         None => std::future::pending().await,

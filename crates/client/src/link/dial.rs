@@ -18,11 +18,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// Attempts that are under way at once.
 const AT_ONCE: usize = 5;
 /// A server that took the connection is given this long before another attempt: it may be busy, which more would make worse.
-const SLOW_SERVER: Duration = Duration::from_secs(3);
+const SLOW_SERVER: Duration = Duration::from_secs(2);
 
 enum Step {
     Connected(Result<TcpStream, Lost>),
-    Upgraded(Result<Socket, Lost>),
+    Upgraded(Result<Box<Socket>, Lost>),
 }
 
 type Steps = FuturesUnordered<BoxFuture<'static, Step>>;
@@ -33,7 +33,7 @@ pub(super) async fn dial(
     patience: Patience,
     mut orders: watch::Receiver<Orders>,
     within: Duration,
-) -> Result<Socket, Lost> {
+) -> Result<Box<Socket>, Lost> {
     let until = Instant::now() + within;
     let mut begun_for = orders.borrow_and_update().renewals;
     let mut steps = Steps::new();
@@ -81,6 +81,7 @@ fn connect(server: Server, within: Duration) -> BoxFuture<'static, Step> {
 
 fn upgrade(server: Server, stream: TcpStream, within: Duration) -> BoxFuture<'static, Step> {
     Box::pin(async move {
-        Step::Upgraded(timeout(within, server.upgrade(stream)).await.unwrap_or(Err(LinkFault::Unreachable.into())))
+        let upgraded = timeout(within, server.upgrade(stream)).await.unwrap_or(Err(LinkFault::Unreachable.into()));
+        Step::Upgraded(upgraded.map(Box::new))
     })
 }

@@ -294,6 +294,9 @@ impl Session {
 
     /// What the network does, and what each side finds of itself.
     fn follow_path(&self, old: Option<&CurrentCall>, call: &CurrentCall) {
+        if matches!(call.state, State::Ended { .. }) {
+            return;
+        }
         if let Some(path) = call.path.as_ref().filter(|path| old.and_then(|old| old.path.as_ref()) != Some(path)) {
             self.events.say(&Event::path(path));
         }
