@@ -237,7 +237,7 @@ fn assert_without_a_gap(reference: &Path, recording: &Path, duration_ms: u64) {
             }
         }
     }
-    assert!(loud > 10, "{loud} loud windows: nothing to compare");
+    assert!(loud >= 4, "{loud} loud windows: nothing to compare");
     assert!(gaps.is_empty(), "{}: silent at {gaps:?} ms", recording.display());
 }
 
