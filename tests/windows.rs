@@ -116,6 +116,49 @@ async fn a_wrong_link_and_an_unreachable_server_are_said_and_the_app_goes_on() -
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_check_hears_a_sentence_plays_it_back_and_ends_in_a_verdict() -> Result<()> {
+    let dir = folder("windows/check")?;
+    let speeches = Speeches::make(&dir)?;
+    let server = Server::start_with("debug", &dir, &["--listen", "127.0.0.1:0", "--echo"])?;
+    let seeded = server.seed_demo()?;
+    let app = App::open(&dir, "client", &[&seeded.client.link], Devices::Both).await?;
+    app.on("home").await?;
+    // This desk's microphone is all zeros while nothing is played into it, which would count as switched off. So somebody
+    // talks in the room, and that is a noise.
+    let _room = app.desk.sound.play(MICROPHONE, &speeches.client)?;
+    app.press("#start-check").await?;
+    app.on("trial").await?;
+    app.says("trial_speak").await?;
+    app.picture("check", "1-speak")?;
+    let recording = app.desk.sound.record(SPEAKER, &dir.join("client-hears.wav"))?;
+    let _speech = app.desk.sound.play(MICROPHONE, &speeches.client)?;
+    until("the meter moves", async || {
+        let level = "return Number(document.documentElement.style.getPropertyValue('--own')) > 0.3";
+        Ok((app.web.execute(level, []).await?.json() == true).then_some(()))
+    })
+    .await?;
+    app.says("trial_listen").await?;
+    app.picture("check", "2-listen")?;
+    until("there is a verdict", async || {
+        let verdict = app.mark("#trial-line", "data-verdict").await?;
+        Ok(["trial_ready", "trial_remarks", "trial_problems"].contains(&verdict.as_str()).then_some(()))
+    })
+    .await?;
+    app.picture("check", "3-verdict")?;
+    let (verdict, faults) = (app.mark("#trial-line", "data-verdict").await?, app.content("#trial-faults").await?);
+    println!("{verdict}: {faults}; {}", app.content("#trial-paths").await?);
+    let others = app.web.find_all(By::Css("[data-fault]:not([data-fault=fault_noisy])")).await?;
+    ensure!(others.is_empty(), "the check finds faults where none are: {faults}");
+    ensure!(!app.web.find_all(By::Css("[data-path]")).await?.is_empty(), "no way through the network is shown");
+    let heard = level_dbfs(&recording.stop(), 0, 60_000)?;
+    ensure!(heard > -60.0, "nothing was played back: {heard:.0} dBFS");
+    let body = app.web.find(By::Css("body")).await?;
+    body.send_keys(Key::Escape + "").await?;
+    app.on("home").await?;
+    no_error_logged(&[&app], &server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_missing_microphone_is_said_and_used_once_plugged_in() -> Result<()> {
     let dir = folder("windows/no-microphone")?;
     let speeches = Speeches::make(&dir)?;
@@ -510,6 +553,14 @@ impl App {
         }
         println!("{}: {}", self.name, said?);
         Ok(())
+    }
+
+    /// Waits until the check says this.
+    async fn says(&self, line: &str) -> Result<()> {
+        until(&format!("the check says {line}"), async || {
+            Ok((self.mark("#trial-line", "data-verdict").await? == line).then_some(()))
+        })
+        .await
     }
 
     async fn no_notice(&self, id: &str) -> Result<()> {
