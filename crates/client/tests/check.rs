@@ -129,10 +129,14 @@ fn a_speaker_that_is_heard_by_the_microphone_is_named_as_echo() {
 
 /// The microphone hears the sink that is the speaker, and into which the person speaks.
 fn echo_is_named(stand: &Stand) -> Result<()> {
-    let speech = stand.path("speech.wav");
+    let (speech, talk, murmur) = (stand.path("speech.wav"), stand.path("talk.wav"), stand.path("murmur.wav"));
     write_speech(&speech, Voice::Low, 5.0)?;
+    write_speech(&talk, Voice::High, 120.0)?;
+    changed(&talk, &murmur, |sample| sample * 0.003);
     let sound = Sound::start(&stand.path("sound"))?;
     sound.plug_microphone("room")?;
+    // Without it a virtual microphone gives zeros, as a muted one does.
+    let _murmur = sound.play("room", &murmur)?;
     let mut cli = Command::new(env!("CARGO_BIN_EXE_bellwire-cli"))
         .args(["check", "--server", stand.url().as_str(), "--events", "json", "--bind", "127.0.0.1", "--token-file"])
         .arg(stand.path("client.token"))

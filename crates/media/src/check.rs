@@ -289,7 +289,7 @@ impl Work {
             tokio::select! {
                 note = self.notes.recv() => match note {
                     Some(EarsNote::Packet(packet)) => {
-                        if let Some((kept, line)) = &self.kept && *kept == route {
+                        if let Some((kept, line)) = &mut self.kept && *kept == route {
                             line.send(&packet).await;
                         }
                     }

@@ -83,7 +83,6 @@ async fn reflect(
 ) -> ReflectorEnd {
     line.set_remote(DescriptionKind::Offer, &offer);
     let mut tell = Some(tell);
-    let mut sequence: u16 = rand::random();
     let end = loop {
         let event = tokio::select! {
             event = line.next() => event,
@@ -98,8 +97,8 @@ async fn reflect(
             }
             LineEvent::Connected => {}
             LineEvent::Packet(packet) => {
-                sequence = sequence.wrapping_add(1);
-                let packet = Encoded { sequence, timestamp: packet.timestamp, marker: false, payload: packet.payload };
+                let packet =
+                    Encoded { sequence: 0, timestamp: packet.timestamp, marker: false, payload: packet.payload };
                 if timeout_at(until, line.send(&packet)).await.is_err() {
                     break ReflectorEnd::Told;
                 }

@@ -55,7 +55,7 @@ fn each_planted_fault_is_named() {
     check(|m| m.microphone.speech_dbfs = Some(-51.0), "Problems: Serious TooQuiet, Minor Noisy");
     check(|m| m.microphone.clipped = 0.004, "Ready: Minor Clipping");
     check(|m| m.microphone.clipped = 0.03, "Problems: Serious Clipping");
-    check(|m| m.microphone.noise_dbfs = Some(-45.0), "Ready: Minor Noisy");
+    check(|m| m.microphone.noise_dbfs = Some(-42.0), "Ready: Minor Noisy");
     check(|m| m.microphone.noise_dbfs = Some(-35.0), "Problems: Serious Noisy");
     check(|m| m.speaker.state = DeviceState::Missing, "Problems: Serious NoSpeaker");
     check(|m| m.echo = Some(EchoMeasured { return_loss_db: 0.5, cancelled_loss_db: 40.0 }), "Problems: Serious Echo");

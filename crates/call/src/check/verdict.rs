@@ -93,8 +93,8 @@ const QUIET_BAD: f32 = -50.0;
 const CLIPPED_SOME: f32 = 0.1;
 const CLIPPED_BAD: f32 = 1.0;
 /// dBFS, and dB between voice and noise. Suppression takes some 15 dB away.
-const NOISE_SOME: f32 = -48.0;
-const NOISE_BAD: f32 = -38.0;
+const NOISE_SOME: f32 = -44.0;
+const NOISE_BAD: f32 = -36.0;
 const OVER_NOISE_SOME: f32 = 20.0;
 const OVER_NOISE_BAD: f32 = 12.0;
 /// A microphone that takes what is played at nearly its own level is not in a room with the speaker but wired to it.

@@ -7,7 +7,7 @@ use crate::devices::{DeviceEvent, DeviceFault, DeviceKind, End, Pacer, Sink, Slo
 use crate::meter::Meter;
 use crate::pipeline::{Encoded, SendSide};
 use crate::processing::Processor;
-use crate::{Config, FRAME, Frame, Processing, SILENCE};
+use crate::{Config, DeviceChoice, FRAME, Frame, Processing, SILENCE};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -178,7 +178,7 @@ impl Thread {
         if open {
             self.opened = [None, None];
         }
-        let wanted = |choice: &crate::DeviceChoice| SlotOrder::Want(open.then(|| choice.clone()));
+        let wanted = |choice: &DeviceChoice| SlotOrder::Want(open.then(|| choice.clone()));
         self.input.order(wanted(&self.config.input));
         self.output.order(wanted(&self.config.output));
     }
@@ -329,7 +329,11 @@ impl Thread {
                 cancelled.extend_from_slice(&frame);
             }
         }
-        let echo = measure::echo(&played, &captured, &cancelled);
+        // A file hears no speaker, and may well say the same sentence again.
+        let echo = match self.config.input {
+            DeviceChoice::Wav(_) => None,
+            DeviceChoice::Default | DeviceChoice::Named(_) => measure::echo(&played, &captured, &cancelled),
+        };
         [&mut played, &mut captured, &mut cancelled].into_iter().for_each(|sound| wipe(sound));
         self.say(EarsNote::Listened(echo))
     }

@@ -29,6 +29,8 @@ pub struct Line {
     candidates: Vec<String>,
     gathered: bool,
     outgoing: Option<Outgoing>,
+    /// Of the last packet sent.
+    sequence: u16,
 }
 
 pub enum LineEvent {
@@ -55,6 +57,7 @@ impl Line {
             candidates: Vec::new(),
             gathered: false,
             outgoing: None,
+            sequence: rand::random(),
         }
     }
 
@@ -88,10 +91,12 @@ impl Line {
         }
     }
 
-    /// Sends if connected.
-    pub async fn send(&self, packet: &Encoded) {
+    /// Sends if connected. Packets are numbered here, whoever made them: a number that was used before would be taken for a
+    /// replay (RFC 3711, section 3.3.2).
+    pub async fn send(&mut self, packet: &Encoded) {
         if let Some(outgoing) = &self.outgoing {
-            outgoing.send(packet).await;
+            self.sequence = self.sequence.wrapping_add(1);
+            outgoing.send(&Encoded { sequence: self.sequence, ..packet.clone() }).await;
         }
     }
 
