@@ -334,7 +334,7 @@ impl Thread {
             DeviceChoice::Wav(_) => None,
             DeviceChoice::Default | DeviceChoice::Named(_) => measure::echo(&played, &captured, &cancelled),
         };
-        [&mut played, &mut captured, &mut cancelled].into_iter().for_each(|sound| wipe(sound));
+        [&mut played, &mut captured, &mut cancelled].into_iter().for_each(wipe);
         self.say(EarsNote::Listened(echo))
     }
 
