@@ -4,8 +4,8 @@
 use crate::endpoint::Monotonic;
 use bellwire_signaling::{CommandId, IceServer, Purpose};
 
-/// A connection is opened without an answer after this.
-pub(crate) const WAIT_MS: u64 = 300;
+/// A connection is opened without an answer after this: only a server that is far away, or does not answer, takes as long.
+pub(crate) const WAIT_MS: u64 = 2_000;
 /// The same where a direct path would tell a stranger this device's address.
 pub(crate) const PRIVATE_WAIT_MS: u64 = 3_000;
 /// After a refusal that names no time, the first and every later one.

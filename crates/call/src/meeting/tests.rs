@@ -295,8 +295,8 @@ fn a_room_waits_for_the_relays_but_not_for_long_and_what_comes_meanwhile_is_kept
         sdp: sdp(),
     };
     told.check(Input::Server(offer), "");
-    assert_eq!(told.meeting.poll_timeout(), Some((Monotonic(300), Due::Servers)));
-    told.now = 300;
+    assert_eq!(told.meeting.poll_timeout(), Some((Monotonic(2_000), Due::Servers)));
+    told.now = 2_000;
     told.check(Input::Timeout, "open 1.1, offer 1.1, open 2.1, take Offer 2.1");
 }
 

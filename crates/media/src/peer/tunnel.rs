@@ -15,6 +15,7 @@
 mod lane;
 mod message;
 mod race;
+mod repeats;
 mod url;
 
 use crate::{IceServer, RelayTransport};
@@ -22,7 +23,7 @@ use lane::{Lane, LaneEvent};
 use message::{ALLOCATE, CREATE_PERMISSION, Header, TransactionId};
 use race::{Race, RaceEvent};
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::{oneshot, watch};
@@ -132,8 +133,8 @@ struct Carrier {
     outstanding: HashSet<TransactionId>,
     /// Permissions that were asked for, and those that the relay refused. The library asks again with each check, and
     /// does nothing else until it is answered.
-    asked: HashMap<TransactionId, IpAddr>,
-    refused: HashMap<IpAddr, u16>,
+    asked: HashMap<TransactionId, SocketAddr>,
+    refused: HashMap<SocketAddr, u16>,
 }
 
 impl Carrier {

@@ -4,6 +4,7 @@
 //! affairs. One over TCP or TLS ends when its connection does.
 
 use super::message::{Splitter, framed};
+use super::repeats::Repeats;
 use crate::RelayTransport;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -109,16 +111,27 @@ impl Running {
         socket.connect(address).await?;
         self.say(LaneEvent::Ready).await;
         let mut buffer = vec![0; LARGEST_PACKET];
-        let mut answered = false;
+        let (mut answered, mut repeats) = (false, Repeats::default());
         loop {
+            let due = repeats.due();
             let result = tokio::select! {
                 packet = self.outbound.recv() => match packet {
-                    Some(packet) => socket.send(&packet).await.map(drop),
+                    Some(packet) => {
+                        repeats.sent(&packet, Instant::now());
+                        socket.send(&packet).await.map(drop)
+                    }
                     None => return Ok(()),
                 },
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    match repeats.next(Instant::now()) {
+                        Some(packet) => socket.send(&packet).await.map(drop),
+                        None => Ok(()),
+                    }
+                }
                 length = socket.recv(&mut buffer) => match length {
                     Ok(length) => {
                         answered = true;
+                        repeats.came(&buffer[..length]);
                         self.say(LaneEvent::Packet(buffer[..length].to_vec())).await;
                         Ok(())
                     }

@@ -1,7 +1,7 @@
 //! What TURN's packets look like from outside, as far as carrying them asks for it: where one ends in a stream, which
 //! request an answer belongs to, and which permission was asked for (RFC 8489, RFC 8656).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub const ALLOCATE: u16 = 0x0003;
 pub const CREATE_PERMISSION: u16 = 0x0008;
@@ -51,21 +51,22 @@ impl Header {
     }
 }
 
-/// The one peer that a request names; `None` if there are several.
-pub fn only_peer(packet: &[u8]) -> Option<IpAddr> {
+/// The one peer that a request names; `None` if there are several. The relay of a Bellwire server tells ports apart, too.
+pub fn only_peer(packet: &[u8]) -> Option<SocketAddr> {
     let transaction: TransactionId = packet.get(8..HEADER)?.try_into().ok()?;
     let mut peers = attributes(packet).filter(|(kind, _)| *kind == XOR_PEER_ADDRESS).map(|(_, value)| value);
     let peer = peers.next()?;
     if peers.next().is_some() {
         return None;
     }
+    let port = u16_at(peer, 2)? ^ (COOKIE >> 16) as u16;
     match peer.get(1)? {
-        1 => Some(IpAddr::V4(Ipv4Addr::from_bits(u32_at(peer, 4)? ^ COOKIE))),
+        1 => Some((Ipv4Addr::from_bits(u32_at(peer, 4)? ^ COOKIE), port).into()),
         2 => {
             let mut address: [u8; 16] = peer.get(4..20)?.try_into().ok()?;
             let mask = COOKIE.to_be_bytes().into_iter().chain(transaction);
             address.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
-            Some(IpAddr::V6(Ipv6Addr::from(address)))
+            Some((Ipv6Addr::from(address), port).into())
         }
         _ => None,
     }
@@ -219,12 +220,12 @@ mod tests {
     #[test]
     fn the_peer_of_a_permission_is_read_and_a_refusal_is_one() {
         let v4 = [0, 0x12, 0, 8, 0, 1, 0, 0, 0x21 ^ 192, 0x12, 0xA4 ^ 2, 0x42 ^ 9];
-        assert_eq!(only_peer(&stun(CREATE_PERMISSION, &v4)), Some("192.0.2.9".parse().unwrap()));
+        assert_eq!(only_peer(&stun(CREATE_PERMISSION, &v4)), Some("192.0.2.9:8466".parse().unwrap()));
         assert_eq!(only_peer(&stun(CREATE_PERMISSION, &[v4, v4].concat())), None);
         let mut v6 = vec![0, 0x12, 0, 20, 0, 2, 0, 0, 0x21 ^ 0x20, 0x12 ^ 0x01, 0xA4 ^ 0x0d, 0x42 ^ 0xb8];
         v6.extend([7; 11]);
         v6.push(7 ^ 1);
-        assert_eq!(only_peer(&stun(CREATE_PERMISSION, &v6)), Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(only_peer(&stun(CREATE_PERMISSION, &v6)), Some("[2001:db8::1]:8466".parse().unwrap()));
         let request = Header::read(&stun(CREATE_PERMISSION, &v4)).unwrap();
         let refused = refusal(request, 403);
         assert_eq!(Header::read(&refused).unwrap().transaction, request.transaction);
