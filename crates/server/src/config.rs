@@ -186,7 +186,7 @@ impl Default for Config {
             relay: None,
             relay_listen: None,
             relay_address: None,
-            relay_allocations_per_user: 12,
+            relay_allocations_per_user: 24,
             relay_kbps: 512,
             turn_urls: Vec::new(),
             turn_secret: None,

@@ -138,7 +138,7 @@ async fn without_good_credentials_there_is_nothing() {
 async fn nobody_takes_more_than_their_allocations() {
     let relay = Relay::start("");
     let mut held = Vec::new();
-    for n in 0..12 {
+    for n in 0..24 {
         let mut client = relay.client(ALL[n % 3], HANDLE).await;
         client.allocate().await.expect("within the quota");
         held.push(client);
