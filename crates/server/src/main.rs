@@ -179,7 +179,10 @@ fn open(place: Place, listen: Option<String>) -> Result<(Config, DataDir)> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("BELLWIRE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // These warn of each malformed packet that a stranger sends; the relay counts them.
+    let with_quiet = |wanted: &str| EnvFilter::try_new(format!("{wanted},stun_types=off,turn_types=off"));
+    let wanted = std::env::var("BELLWIRE_LOG").ok().and_then(|wanted| with_quiet(&wanted).ok());
+    let filter = wanted.or_else(|| with_quiet("info").ok()).unwrap_or_default();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.with_ansi(false).init(),

@@ -9,6 +9,7 @@ use crate::rate::{Bucket, Rate};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+use stun_types::message::TransactionId;
 
 /// RFC 8656, section 7.2: what a client gets that asks for nothing, and the most that it can get.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -90,7 +91,7 @@ pub struct Opening<'a> {
     pub username: &'a str,
     pub handle: &'a str,
     pub key: Key,
-    pub transaction: [u8; 12],
+    pub transaction: TransactionId,
     pub lifetime_s: Option<u32>,
 }
 
@@ -113,7 +114,7 @@ struct Allocation {
     handle: Box<str>,
     key: Key,
     /// Of the request that made it; the same again is a repeat.
-    transaction: [u8; 12],
+    transaction: TransactionId,
     port: u16,
     since: Instant,
     until: Instant,
@@ -145,8 +146,8 @@ impl Allocations {
     }
 
     /// The key and the name that requests on this allocation must have, if one lives.
-    pub fn owner(&self, way: Way) -> Option<(&str, Key)> {
-        self.by_way.get(&way).map(|allocation| (&*allocation.username, allocation.key))
+    pub fn owner(&self, way: Way) -> Option<(&str, &Key)> {
+        self.by_way.get(&way).map(|allocation| (&*allocation.username, &allocation.key))
     }
 
     /// Whether a request can be looked at now; none if nothing is allocated there.
@@ -175,7 +176,7 @@ impl Allocations {
         let allocation = Allocation {
             username: opening.username.into(),
             handle: opening.handle.into(),
-            key: opening.key,
+            key: opening.key.clone(),
             transaction: opening.transaction,
             port,
             since: now,

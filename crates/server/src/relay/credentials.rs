@@ -5,8 +5,8 @@ use crate::config::Secret;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use md5::{Digest, Md5};
 use sha1::Sha1;
+use stun_types::message::{IntegrityAlgorithm, IntegrityKey, LongTermCredentials};
 
 /// For how long a credential opens allocations; those that live then go on.
 pub const LIFETIME_S: u64 = 20 * 60;
@@ -16,7 +16,7 @@ const USERNAME_MOST: usize = 128;
 const HANDLE: usize = 10;
 
 /// The key of a message's integrity (RFC 8489, section 9.2.2).
-pub type Key = [u8; 16];
+pub type Key = IntegrityKey;
 
 pub struct Secrets {
     current: Secret,
@@ -81,7 +81,8 @@ fn credential(secret: &Secret, username: &str) -> String {
 }
 
 fn key(username: &str, credential: &str) -> Key {
-    Md5::digest(format!("{username}:{REALM}:{credential}")).into()
+    let credentials = LongTermCredentials::new(username.to_owned(), credential.to_owned());
+    credentials.to_key(REALM.to_owned()).make_key(IntegrityAlgorithm::Sha1)
 }
 
 #[cfg(test)]

@@ -6,13 +6,20 @@
 use super::allocations::{Allocations, Limits, Lost, Opened, Opening, Refusal, Way};
 use super::credentials::{Claim, Key, REALM, Secrets, hex, hmac_sha1};
 use super::figures::{Figures, lost, refused};
-use super::stun::{Message, Method, Packet, Writing, attribute, write_channel};
+use super::stun::{Message, Method, Packet, Writing, write_channel};
 use crate::clock;
 use crate::rate::{AddressRates, Rate};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use stun_types::AddressFamily;
+use stun_types::attribute::{Nonce, Realm, Username, XorMappedAddress};
+use stun_types::message::TransactionId;
+use stun_types::prelude::AttributeStaticType as _;
 use subtle::ConstantTimeEq as _;
+use turn_types::attribute::{
+    ChannelNumber, Data, Lifetime, RequestedAddressFamily, RequestedTransport, XorRelayedAddress,
+};
 
 /// Packets from one address that belong to no allocation, answered or not; and from all of them.
 const STRANGERS: Rate = Rate { burst: 200.0, a_second: 50.0 };
@@ -20,8 +27,6 @@ const ALL_STRANGERS: Rate = Rate { burst: 20_000.0, a_second: 10_000.0 };
 /// A request for an allocation must come with a nonce that is not older.
 const NONCE_S: u64 = 3_600;
 const NONCE_TIME: usize = 8;
-/// REQUESTED-TRANSPORT: UDP between relay and peer, however the client comes.
-const UDP: u32 = 17 << 24;
 
 pub struct Gate {
     address: IpAddr,
@@ -43,8 +48,8 @@ struct Ask<'m> {
 }
 
 /// Who asks, as far as it is proven.
-struct Proven<'a> {
-    username: &'a str,
+struct Proven {
+    username: Username,
     key: Key,
 }
 
@@ -67,20 +72,20 @@ impl Gate {
         let now = Instant::now();
         self.figures.came(bytes.len());
         match Packet::read(bytes) {
-            Some(Packet::Channel { number, data }) => {
-                let delivery = self.allocations().channel(way, number, data.len(), now);
-                self.relay(delivery, data, [0; 12], out)
+            Some(Packet::Channel(channel)) => {
+                let delivery = self.allocations().channel(way, channel.id(), channel.data().len(), now);
+                self.relay(delivery, channel.data(), 0.into(), out)
             }
             Some(Packet::Send(message)) => {
-                let peer = message.addresses(attribute::XOR_PEER_ADDRESS).next().flatten();
-                let (Some(peer), Some(data)) = (peer, message.get(attribute::DATA)) else {
+                let peer = message.peers().next().flatten();
+                let (Some(peer), Some(data)) = (peer, message.get::<Data<'_>>()) else {
                     return self.figures.lost(lost::MALFORMED);
                 };
                 if !message.unknown().is_empty() {
                     return self.figures.lost(lost::MALFORMED);
                 }
-                let delivery = self.allocations().send(way, peer, data.len(), now);
-                self.relay(delivery, data, message.transaction(), out)
+                let delivery = self.allocations().send(way, peer, data.data().len(), now);
+                self.relay(delivery, data.data(), message.transaction(), out)
             }
             Some(Packet::Request(method, message)) => {
                 if !self.is_in_time(way, from, now) {
@@ -114,7 +119,7 @@ impl Gate {
         &self,
         delivery: Result<super::allocations::Delivery, Lost>,
         data: &[u8],
-        transaction: [u8; 12],
+        transaction: TransactionId,
         out: &mut Vec<u8>,
     ) -> Option<Way> {
         match delivery {
@@ -146,52 +151,46 @@ impl Gate {
         let Ask { way: _, from, method, ref message } = *ask;
         let unknown = message.unknown();
         if !unknown.is_empty() {
-            let mut writing = Writing::error(out, method, message, 420, "Unknown Attribute");
-            let kinds: Vec<u8> = unknown.iter().flat_map(|kind| kind.to_be_bytes()).collect();
-            writing.attribute(attribute::UNKNOWN_ATTRIBUTES, &kinds);
-            return writing.finish(None);
+            return Writing::error(out, message, 420, "Unknown Attribute").unknown(&unknown).finish(None);
         }
         if method == Method::Binding {
-            let mut writing = Writing::success(out, method, message);
-            writing.address(attribute::XOR_MAPPED_ADDRESS, from);
-            return writing.finish(None);
+            let mapped = XorMappedAddress::new(from, message.transaction());
+            return Writing::success(out, message).with(&mapped).finish(None);
         }
         match self.prove(ask) {
             Ok(proven) => match self.fulfil(ask, &proven, out, now) {
                 Ok(()) => {}
                 Err(refusal) => {
                     self.figures.refused(refused::of(refusal));
-                    Writing::error(out, method, message, refusal.code(), &refusal.to_string())
-                        .finish(Some(&proven.key));
+                    Writing::error(out, message, refusal.code(), &refusal.to_string()).finish(Some(&proven.key));
                 }
             },
             Err(Unproven::Challenge(code)) => {
                 self.figures.refused(if message.has_integrity() { refused::CREDENTIALS } else { refused::NONE });
                 let reason = if code == 438 { "Stale Nonce" } else { "Unauthorized" };
-                let mut writing = Writing::error(out, method, message, code, reason);
-                writing.attribute(attribute::REALM, REALM.as_bytes());
-                writing.attribute(attribute::NONCE, self.nonce(from, clock::now().0 / 1_000).as_bytes());
-                writing.finish(None);
+                let nonce = self.nonce(from, clock::now().0 / 1_000);
+                let writing = Writing::error(out, message, code, reason).text(Realm::TYPE, REALM);
+                writing.text(Nonce::TYPE, &nonce).finish(None);
             }
             Err(Unproven::Refused(refusal)) => {
                 self.figures.refused(refused::of(refusal));
-                Writing::error(out, method, message, refusal.code(), &refusal.to_string()).finish(None);
+                Writing::error(out, message, refusal.code(), &refusal.to_string()).finish(None);
             }
         }
     }
 
-    fn prove<'m>(&self, ask: &Ask<'m>) -> Result<Proven<'m>, Unproven> {
+    fn prove(&self, ask: &Ask<'_>) -> Result<Proven, Unproven> {
         let Ask { way, from, method, message } = ask;
         if !message.has_integrity() {
             return Err(Unproven::Challenge(401));
         }
-        let parts = (message.text(attribute::USERNAME), message.text(attribute::NONCE));
+        let parts = (message.get::<Username>(), message.get::<Nonce>());
         let (Some(username), Some(nonce)) = parts else { return Err(Unproven::Refused(Refusal::Bad)) };
-        let Some(claim) = Claim::of(username) else { return Err(Unproven::Challenge(401)) };
+        let Some(claim) = Claim::of(username.username()) else { return Err(Unproven::Challenge(401)) };
         let now_s = clock::now().0 / 1_000;
-        let Some(nonce_s) = self.made_at(nonce, *from) else { return Err(Unproven::Challenge(438)) };
+        let Some(nonce_s) = self.made_at(nonce.nonce(), *from) else { return Err(Unproven::Challenge(438)) };
         // What lives may go on with the credentials that opened it, expired or not.
-        let owner = self.allocations().owner(*way).map(|(name, key)| (name == username, key));
+        let owner = self.allocations().owner(*way).map(|(name, key)| (name == username.username(), key.clone()));
         if let Some((is_owner, key)) = owner {
             return match (is_owner, is_owner && message.is_from(&key)) {
                 (true, true) => Ok(Proven { username, key }),
@@ -202,7 +201,8 @@ impl Gate {
         if claim.expires_s <= now_s {
             return Err(Unproven::Challenge(401));
         }
-        let key = self.secrets.keys(username).find(|key| message.is_from(key)).ok_or(Unproven::Challenge(401))?;
+        let key =
+            self.secrets.keys(username.username()).find(|key| message.is_from(key)).ok_or(Unproven::Challenge(401))?;
         if nonce_s + NONCE_S < now_s {
             return Err(Unproven::Challenge(438));
         }
@@ -213,42 +213,41 @@ impl Gate {
         }
     }
 
-    fn fulfil(&self, ask: &Ask<'_>, proven: &Proven<'_>, out: &mut Vec<u8>, now: Instant) -> Result<(), Refusal> {
+    fn fulfil(&self, ask: &Ask<'_>, proven: &Proven, out: &mut Vec<u8>, now: Instant) -> Result<(), Refusal> {
         let Ask { way, from, method, ref message } = *ask;
-        let lifetime_s = message.number(attribute::LIFETIME);
+        let lifetime_s = lifetime_s(message);
         let mut allocations = self.allocations();
         match method {
             Method::Allocate => {
                 let Opened { port, lifetime_s } = self.allocate(&mut allocations, way, message, proven, now)?;
                 drop(allocations);
-                let mut writing = Writing::success(out, method, message);
-                writing.address(attribute::XOR_RELAYED_ADDRESS, SocketAddr::new(self.address, port));
-                writing.address(attribute::XOR_MAPPED_ADDRESS, from);
-                writing.attribute(attribute::LIFETIME, &lifetime_s.to_be_bytes());
-                writing.finish(Some(&proven.key));
+                let relayed = SocketAddr::new(self.address, port);
+                Writing::success(out, message)
+                    .with(&XorRelayedAddress::new(relayed, message.transaction()))
+                    .with(&XorMappedAddress::new(from, message.transaction()))
+                    .with(&Lifetime::new(lifetime_s))
+                    .finish(Some(&proven.key));
                 return Ok(());
             }
             Method::Refresh => {
                 let lifetime_s = allocations.refresh(way, lifetime_s, now)?;
                 self.figures.living(allocations.len());
                 drop(allocations);
-                let mut writing = Writing::success(out, method, message);
-                writing.attribute(attribute::LIFETIME, &lifetime_s.to_be_bytes());
-                writing.finish(Some(&proven.key));
+                Writing::success(out, message).with(&Lifetime::new(lifetime_s)).finish(Some(&proven.key));
                 return Ok(());
             }
             Method::CreatePermission => {
-                let peers: Vec<_> = message.addresses(attribute::XOR_PEER_ADDRESS).collect();
+                let peers: Vec<_> = message.peers().collect();
                 allocations.permit(way, &peers, now)?;
             }
             Method::ChannelBind => {
-                let number = message.number(attribute::CHANNEL_NUMBER).ok_or(Refusal::Bad)?;
-                let peer = message.addresses(attribute::XOR_PEER_ADDRESS).next().flatten();
-                allocations.bind(way, (number >> 16) as u16, peer, now)?;
+                let number = message.get::<ChannelNumber>().ok_or(Refusal::Bad)?;
+                let peer = message.peers().next().flatten();
+                allocations.bind(way, number.channel(), peer, now)?;
             }
             Method::Binding => {}
         }
-        Writing::success(out, method, message).finish(Some(&proven.key));
+        Writing::success(out, message).finish(Some(&proven.key));
         Ok(())
     }
 
@@ -257,26 +256,27 @@ impl Gate {
         allocations: &mut Allocations,
         way: Way,
         message: &Message<'_>,
-        proven: &Proven<'_>,
+        proven: &Proven,
         now: Instant,
     ) -> Result<Opened, Refusal> {
-        match message.number(attribute::REQUESTED_TRANSPORT) {
-            Some(UDP) => {}
-            Some(_) => return Err(Refusal::Transport),
-            None => return Err(Refusal::Bad),
+        // Between relay and peer, however the client comes.
+        match message.get::<RequestedTransport>().ok_or(Refusal::Bad)?.protocol() {
+            RequestedTransport::UDP => {}
+            _ => return Err(Refusal::Transport),
         }
-        let family = message.get(attribute::REQUESTED_ADDRESS_FAMILY).map(|value| value.first().copied());
-        let own = if self.address.is_ipv4() { 1 } else { 2 };
-        if family.is_some_and(|asked| asked != Some(own)) {
-            return Err(Refusal::NoFamily);
+        let own = if self.address.is_ipv4() { AddressFamily::IPV4 } else { AddressFamily::IPV6 };
+        match message.given::<RequestedAddressFamily>() {
+            Some(Ok(family)) if family.family() == own => {}
+            Some(Ok(_) | Err(_)) => return Err(Refusal::NoFamily),
+            None => {}
         }
-        let claim = Claim::of(proven.username).ok_or(Refusal::Bad)?;
+        let claim = Claim::of(proven.username.username()).ok_or(Refusal::Bad)?;
         let opening = Opening {
-            username: proven.username,
+            username: proven.username.username(),
             handle: claim.handle,
-            key: proven.key,
+            key: proven.key.clone(),
             transaction: message.transaction(),
-            lifetime_s: message.number(attribute::LIFETIME),
+            lifetime_s: lifetime_s(message),
         };
         let before = allocations.len();
         let opened = allocations.open(way, &opening, now)?;
@@ -302,3 +302,11 @@ impl Gate {
         self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What is asked for.
+fn lifetime_s(message: &Message<'_>) -> Option<u32> {
+    message.get::<Lifetime>().map(|lifetime| lifetime.seconds())
+}
+
+#[cfg(test)]
+mod tests;

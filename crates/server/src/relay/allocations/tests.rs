@@ -1,4 +1,5 @@
 use super::*;
+use stun_types::message::ShortTermCredentials;
 
 const RELAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const LIMITS: Limits = Limits { per_handle: 3, bandwidth: Some(Rate { burst: 1_000.0, a_second: 1_000.0 }) };
@@ -12,7 +13,8 @@ fn at(port: u16) -> Option<SocketAddr> {
 }
 
 fn opening(handle: &str) -> Opening<'_> {
-    Opening { username: handle, handle, key: [0; 16], transaction: [1; 12], lifetime_s: None }
+    let key = ShortTermCredentials::new("key".to_owned()).make_key();
+    Opening { username: handle, handle, key, transaction: 1.into(), lifetime_s: None }
 }
 
 fn open(table: &mut Allocations, n: u64, now: Instant) -> u16 {
@@ -129,7 +131,7 @@ fn repeat_of_the_request_gets_the_same_answer_and_another_is_refused() {
     let mut table = Allocations::new(RELAY, LIMITS);
     let first = table.open(way(1), &opening("ana"), now).expect("an allocation");
     assert_eq!(table.open(way(1), &opening("ana"), now), Ok(first));
-    let other = Opening { transaction: [2; 12], ..opening("ana") };
+    let other = Opening { transaction: 2.into(), ..opening("ana") };
     assert_eq!(table.open(way(1), &other, now), Err(Refusal::Mismatch));
     assert!(table.open(way(1), &other, now + LIFETIME).is_ok(), "after its end");
 }
