@@ -5,7 +5,8 @@ use super::packet;
 use super::socket::Socket;
 use super::transport::Transport;
 use super::{Builder, CONNECT_TIMEOUT, Gone, Namespace, Numbers, Origins, RECOVERY};
-use engineioxide::DisconnectReason;
+use engineioxide::sid::Sid;
+use engineioxide::{DisconnectReason, TransportType};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,10 @@ pub type Eio = engineioxide::Socket<Transport>;
 pub const LOOK: Duration = Duration::from_millis(250);
 /// Between two looks at what is kept.
 const PRUNE: Duration = Duration::from_secs(30);
+/// For a change to WebSocket to be done, when the server stops: some round trips, and less than the server waits for all.
+const UPGRADE: Duration = Duration::from_secs(2);
+/// Changes that are known of. One more is cut when the server stops.
+const UPGRADES: usize = 4_096;
 
 pub struct Hub {
     pub path: String,
@@ -30,6 +35,8 @@ pub struct Hub {
     last_transport: AtomicU64,
     draining: AtomicBool,
     transports: Mutex<HashMap<u64, Weak<Eio>>>,
+    /// Who changes from polling to WebSocket, since when. The old ones are removed with each look.
+    upgrades: Mutex<HashMap<Sid, Instant>>,
     /// Those that a gateway knows, so also those that are away.
     sockets: Mutex<HashMap<u64, Arc<Socket>>>,
     deadlines: Mutex<Deadlines>,
@@ -69,6 +76,7 @@ impl Hub {
             last_transport: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             transports: Mutex::default(),
+            upgrades: Mutex::default(),
             sockets: Mutex::default(),
             deadlines: Mutex::default(),
         })
@@ -103,6 +111,14 @@ impl Hub {
     pub fn leave(&self, transport: u64) {
         if lock(&self.transports).remove(&transport).is_some() {
             metrics::gauge!("bellwire_socketio_transports").decrement(1);
+        }
+    }
+
+    /// A session's change to WebSocket begins.
+    pub fn upgrades(&self, session: Sid) {
+        let mut upgrades = lock(&self.upgrades);
+        if upgrades.len() < UPGRADES {
+            upgrades.insert(session, Instant::now());
         }
     }
 
@@ -166,6 +182,10 @@ impl Hub {
             }
             drop(turn);
         }
+        lock(&self.upgrades).retain(|_, since| now < *since + UPGRADE);
+        if self.is_draining() {
+            self.close_transports();
+        }
         let mut deadlines = lock(&self.deadlines);
         if deadlines.prune.is_none_or(|at| at <= now) {
             deadlines.prune = Some(now + PRUNE);
@@ -204,7 +224,7 @@ impl Hub {
         }
     }
 
-    /// The server stops: every transport is closed, every socket gone.
+    /// The server stops: every socket is gone, every transport closed now or with the next looks.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         for socket in self.all_sockets() {
@@ -214,9 +234,19 @@ impl Hub {
             }
             drop(turn);
         }
+        self.close_transports();
+    }
+
+    /// Closes each once. Those that change to WebSocket are let finish: the older apps' library hears of no end that comes
+    /// between the server's answer to its probe and its own last word, and waits for its next ping.
+    fn close_transports(&self) {
         let transports: Vec<_> = lock(&self.transports).values().filter_map(Weak::upgrade).collect();
-        for eio in transports {
-            eio.close(DisconnectReason::ClosingServer);
+        let upgrades = lock(&self.upgrades).clone();
+        let changes = |eio: &Eio| eio.transport_type() == TransportType::Polling && upgrades.contains_key(&eio.id);
+        for eio in transports.into_iter().filter(|eio| !changes(eio)) {
+            if eio.data.give_up() {
+                eio.close(DisconnectReason::ClosingServer);
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use engineioxide::config::EngineIoConfig;
 use engineioxide::service::EngineIoService;
+use engineioxide::sid::Sid;
 use hyper::upgrade::OnUpgrade;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -110,17 +111,22 @@ async fn serve(State(Served { hub, mut engine, places }): State<Served>, mut req
         StatusCode::TOO_MANY_REQUESTS.into_response()
     } else {
         let is_post = *request.method() == Method::POST;
+        let session = session(&request);
         let answer = async {
             match engine.call(slim(request)).await {
                 Ok(response) => response.map(Body::new),
                 Err(never) => match never {},
             }
         };
-        if is_post {
+        let response = if is_post {
             timeout(BODY, answer).await.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
         } else {
             answer.await
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            session.into_iter().for_each(|session| hub.upgrades(session));
         }
+        response
     };
     if let Some(origin) = origin {
         let headers = response.headers_mut();
@@ -141,6 +147,11 @@ fn take_place(places: Option<&Places>, request: &mut Request) -> bool {
     let is_left = place.is_some();
     place.map(|place| request.extensions_mut().insert(Arc::new(place)));
     is_left
+}
+
+/// The Engine.IO session that it belongs to.
+fn session(request: &Request) -> Option<Sid> {
+    request.uri().query()?.split('&').find_map(|part| part.strip_prefix("sid="))?.parse().ok()
 }
 
 /// Whether it begins an Engine.IO session.

@@ -507,6 +507,35 @@ async fn stopping_server_closes_its_transports() {
     }
 }
 
+/// Cut between the answer to its probe and its own last word, the library would wait for the next ping to hear of it.
+#[tokio::test]
+async fn change_to_websocket_is_finished_before_its_transport_is_closed() {
+    let server = Server::start();
+    let http = reqwest::Client::new();
+    let open = http.get(server.url("EIO=4&transport=polling")).send().await.expect("an answer");
+    let open = open.text().await.expect("text");
+    let open: Value = serde_json::from_str(&open[1..]).expect("JSON");
+    let session = open["sid"].as_str().expect("a session");
+    let polling = server.url(&format!("EIO=4&transport=polling&sid={session}"));
+    http.post(&polling).body("40").send().await.expect("an answer");
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={session}", server.address);
+    let mut socket = Plain::connect(&url).await;
+    socket.send_data(json!("2probe")).await;
+    assert_eq!(socket.wait_for("message").await, "3probe");
+    server.draining.cancel();
+    while http.get(&polling).send().await.expect("it waits for the change").status() != 503 {}
+    socket.send_data(json!("5")).await;
+    loop {
+        // What came for the session before.
+        let text = socket.wait_for("message").await;
+        if text == "1" {
+            break;
+        }
+        assert!(text.as_str().is_some_and(|text| text.starts_with('4') || text == "2"), "{text}");
+    }
+    socket.closed().await;
+}
+
 /// One TCP connection can open any number of polling sessions.
 #[tokio::test]
 async fn polling_sessions_count_as_connections_of_their_address() {
