@@ -16,7 +16,7 @@ pub struct Peer {
 }
 
 pub enum Attempt {
-    In(Peer),
+    In(Box<Peer>),
     Later(Duration),
 }
 
@@ -25,7 +25,7 @@ impl Peer {
     pub async fn sign_in(address: &str, token: &str) -> Result<Self> {
         loop {
             match Self::attempt(address, token).await? {
-                Attempt::In(peer) => return Ok(peer),
+                Attempt::In(peer) => return Ok(*peer),
                 Attempt::Later(wait) => tokio::time::sleep(wait).await,
             }
         }
@@ -39,7 +39,7 @@ impl Peer {
         let device = DeviceId::new("load")?;
         peer.send(&ClientFrame::Hello { version: 1, token: Token::new(token)?, device, resume: None }).await?;
         match peer.next().await? {
-            ServerFrame::Welcome { .. } => Ok(Attempt::In(peer)),
+            ServerFrame::Welcome { .. } => Ok(Attempt::In(Box::new(peer))),
             ServerFrame::Refused { error: WireError { retry_after_ms: Some(wait), .. }, .. } => {
                 Ok(Attempt::Later(Duration::from_millis(wait)))
             }

@@ -98,7 +98,7 @@ async fn come_back(address: &str, token: &str) -> Result<(Back, Peer)> {
         let told = match Peer::attempt(address, token).await {
             Ok(Attempt::In(peer)) => {
                 back.in_after = began.elapsed();
-                return Ok((back, peer));
+                return Ok((back, *peer));
             }
             Ok(Attempt::Later(wait)) => {
                 back.refused += 1;
