@@ -1,12 +1,14 @@
 //! The network laboratory: the real programs in network namespaces, behind translators and firewalls, on bad paths.
 //!
-//! [`run`] builds worlds, lets two people call each other in each, and tells in two tables whether calls get through and
-//! how long an interruption lasts. It needs Linux, root, `ip`, `nft` and `openssl`; nothing of the machine's own network
-//! is touched. The programs must have been built: `bellwire-server`, `bellwire-cli` and the example `recording`.
+//! [`run`] builds worlds, lets two people call each other in each, and tells in three tables whether calls get through, how
+//! long an interruption lasts, and whether a check before a call names what is wrong. It needs Linux, root, `ip`, `nft`
+//! and `openssl`; nothing of the machine's own network is touched. The programs must have been built: `bellwire-server`,
+//! `bellwire-echo`, `bellwire-cli` and the example `recording`.
 //! docs/network.md says how to read the tables.
 
 mod call;
 mod check;
+mod checks;
 mod connects;
 pub mod emulator;
 mod gap;
@@ -34,9 +36,11 @@ pub enum Part {
     Connects,
     /// How long interruptions last.
     Interruptions,
+    /// What a check before a call says of a network.
+    Checks,
 }
 
-pub const PARTS: &[Part] = &[Part::Check, Part::Connects, Part::Interruptions];
+pub const PARTS: &[Part] = &[Part::Check, Part::Connects, Part::Interruptions, Part::Checks];
 
 pub struct Wanted<'a> {
     pub parts: &'a [Part],
@@ -74,6 +78,7 @@ pub fn run(wanted: &Wanted<'_>, program: &Path) -> Result<Outcome> {
             Part::Check => check::run(&bench)?,
             Part::Connects => connects::run(&bench, wanted)?,
             Part::Interruptions => interruptions::run(&bench, wanted)?,
+            Part::Checks => checks::run(&bench, wanted)?,
         };
         outcome.passed += passed;
         outcome.failed += failed;

@@ -167,7 +167,8 @@ impl Way {
     }
 }
 
-fn start_server(profile: &str, dir: &Path, world: &World, certificate: Option<&Certificate>) -> Result<Server> {
+/// In the world's server, at its address; with a certificate, where TLS alone may get through.
+pub fn start_server(profile: &str, dir: &Path, world: &World, certificate: Option<&Certificate>) -> Result<Server> {
     let listen = world.address(if certificate.is_some() { TLS_PORT } else { PORT });
     let env = certificate.map(Certificate::server_env).unwrap_or_default();
     let place = Place { namespace: &world.server.name, env, tls: certificate.is_some() };
@@ -249,14 +250,14 @@ fn recordings_program(profile: &str) -> Command {
 }
 
 /// An authority of one call, and the server's certificate by it.
-struct Certificate {
+pub struct Certificate {
     authority: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Certificate {
-    fn make(dir: &Path, ip: &str) -> Result<Self> {
+    pub fn make(dir: &Path, ip: &str) -> Result<Self> {
         let file = |name: &str| dir.join(name);
         let (authority, authority_key) = (file("authority.pem"), file("authority-key.pem"));
         let (certificate, key) = (file("certificate.pem"), file("key.pem"));
@@ -287,10 +288,12 @@ impl Certificate {
         vec![
             ("BELLWIRE_TLS_CERTIFICATE_FILE", self.certificate.clone().into()),
             ("BELLWIRE_TLS_KEY_FILE", self.key.clone().into()),
+            // For its echo peer, which reaches the relay by TLS as an app does.
+            ("SSL_CERT_FILE", self.authority.clone().into()),
         ]
     }
 
-    fn client_env(&self) -> Vec<(&'static str, OsString)> {
+    pub fn client_env(&self) -> Vec<(&'static str, OsString)> {
         vec![("SSL_CERT_FILE", self.authority.clone().into())]
     }
 }
