@@ -139,8 +139,8 @@ pub enum CheckOrder {
 /// How long each stage may take, in milliseconds.
 mod term {
     pub const DEVICES: u64 = 8_000;
-    /// For set-up and measuring together; the sound engine gives up a set-up after 8 s.
-    pub const PATH: u64 = 18_000;
+    /// For set-up and measuring together; the sound engine gives up a set-up after 12 s, and measures for 5.5.
+    pub const PATH: u64 = 22_000;
     /// For the server's answers, once they are waited for.
     pub const SERVER: u64 = 6_000;
     pub const SPEAK: u64 = 20_000;

@@ -9,6 +9,8 @@ mod ears;
 pub(crate) mod line;
 mod measure;
 mod probe;
+#[cfg(test)]
+mod tests;
 
 pub use measure::{EchoFigures, MicrophoneFigures, NO_ECHO};
 pub use probe::PathFigures;
@@ -81,8 +83,13 @@ const COMMANDS: usize = 32;
 /// Events that wait for the caller; the check waits when it is full.
 const EVENTS: usize = 32;
 
-/// Until packets come back, from a way's opening.
-const SETS_UP: Duration = Duration::from_secs(9);
+/// Until packets come back, from a way's opening. A round trip of a second takes 7 s of it.
+const SETS_UP: Duration = Duration::from_secs(12);
+/// A way that is connected here, and by which nothing comes back for so long, is opened anew: where the far side has not
+/// got the last packets of the handshake, it stays deaf, because the library sends those but once.
+const DEAF: Duration = Duration::from_millis(2_500);
+/// How often a way is opened at most; the server takes a dozen offers for the four of them.
+const OPENINGS: u32 = 3;
 /// How long probes are counted, and waited for after the last.
 const MEASURES: Duration = Duration::from_secs(4);
 const LATE: Duration = Duration::from_millis(1_500);
@@ -212,40 +219,57 @@ impl Work {
             CheckRoute::Direct => Route::Any,
             CheckRoute::Relay(_) => Route::RelayOnly,
         };
-        let mut line = Line::open(servers, self.config.bind, policy);
-        line.offer();
-        let measured = self.measure(route, &mut line).await;
-        match measured {
-            Ok(figures) => {
-                if figures.connected && self.kept.is_none() {
-                    self.kept = Some((route, line));
-                } else {
+        let opened = Instant::now();
+        let mut openings = 1;
+        loop {
+            let mut line = Line::open(servers.clone(), self.config.bind, policy);
+            line.offer();
+            let measured = self.measure(route, &mut line, opened).await;
+            match measured {
+                Ok(None) if openings < OPENINGS => {
+                    tracing::debug!(?route, "connected, and nothing comes back: opened anew");
+                    openings += 1;
                     line.close().await;
                 }
-                self.say(CheckEvent::Path { route, figures }).await
-            }
-            Err(interrupted) => {
-                line.close().await;
-                Err(interrupted)
+                Ok(figures) => {
+                    let figures = figures.unwrap_or_default();
+                    if figures.connected && self.kept.is_none() {
+                        self.kept = Some((route, line));
+                    } else {
+                        line.close().await;
+                    }
+                    return self.say(CheckEvent::Path { route, figures }).await;
+                }
+                Err(interrupted) => {
+                    line.close().await;
+                    return Err(interrupted);
+                }
             }
         }
     }
 
-    async fn measure(&mut self, route: CheckRoute, line: &mut Line) -> Result<PathFigures, Interrupted> {
-        let opened = Instant::now();
+    /// `None`: the far side is [`DEAF`].
+    async fn measure(
+        &mut self,
+        route: CheckRoute,
+        line: &mut Line,
+        opened: Instant,
+    ) -> Result<Option<PathFigures>, Interrupted> {
         let mut probes = Probes::default();
-        let (mut connected, mut setup) = (false, Duration::ZERO);
+        let mut setup = Duration::ZERO;
+        let mut connected: Option<Instant> = None;
         let mut until = opened + SETS_UP;
         // When the last probe is sent, once they flow.
         let mut last: Option<Instant> = None;
         let mut tick = interval(probe::EACH);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let sends = connected && last.is_none_or(|last| Instant::now() < last);
+            let sends = connected.is_some() && last.is_none_or(|last| Instant::now() < last);
+            let deaf = connected.filter(|_| !probes.flow()).map_or(until, |connected| until.min(connected + DEAF));
             tokio::select! {
                 event = line.next() => match event {
                     LineEvent::Described(sdp) => self.say(CheckEvent::Offer { route, sdp }).await?,
-                    LineEvent::Connected => connected = true,
+                    LineEvent::Connected => connected = connected.or_else(|| Some(Instant::now())),
                     LineEvent::Packet(packet) => {
                         probes.take(&packet);
                         if last.is_none() && probes.flow() {
@@ -255,12 +279,12 @@ impl Work {
                         }
                         let (sent, came) = probes.counts();
                         if last.is_some_and(|last| Instant::now() >= last) && sent == came {
-                            return Ok(probes.figures(setup));
+                            return Ok(Some(probes.figures(setup)));
                         }
                     }
                     LineEvent::Failed(why) => {
                         tracing::debug!(?route, why, "this way does not work");
-                        return Ok(probes.figures(setup));
+                        return Ok(Some(probes.figures(setup)));
                     }
                 },
                 _ = tick.tick(), if sends => {
@@ -274,7 +298,9 @@ impl Work {
                     Some(CheckCommand::ClosePath { route: of }) if of != route => self.close(of).await,
                     command => return Err(command),
                 },
-                () = sleep_until(until) => return Ok(probes.figures(setup)),
+                () = sleep_until(deaf) => {
+                    return Ok((deaf == until).then(|| probes.figures(setup)));
+                }
             }
         }
     }
