@@ -337,21 +337,4 @@ mod tests {
         assert_eq!(system::sources(Some(server)).server, Some(server.ip()));
         assert!(system::addresses().iter().all(|(_, address)| !address.is_loopback()));
     }
-
-    /// What a second of looking costs.
-    #[tokio::test]
-    #[ignore = "a measurement"]
-    async fn cost_of_a_look() {
-        let server: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        let began = Instant::now();
-        for _ in 0..1_000 {
-            system::sources(Some(server));
-        }
-        let each = began.elapsed() / 1_000;
-        let began = Instant::now();
-        for _ in 0..1_000 {
-            system::addresses();
-        }
-        println!("sources {each:?}, addresses {:?}", began.elapsed() / 1_000);
-    }
 }

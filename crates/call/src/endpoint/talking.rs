@@ -15,7 +15,12 @@ pub(super) struct Talking {
     /// The newest connection is still to be opened: when the relays are known, or at the latest then.
     open_by: Option<Monotonic>,
     offers: bool,
+    /// Both are ready for the newest connection.
+    go: bool,
     offered: bool,
+    /// The far side's description that came before the connection was opened: who takes a call up again finds the other
+    /// side ready.
+    held: Option<(DescriptionKind, Sdp)>,
     /// The far side's description of this generation was handed to the media.
     described: bool,
     /// Candidates that came before it, in order.
@@ -48,7 +53,9 @@ impl Talking {
             way: Way::new(TIMES, now),
             open_by: None,
             offers: false,
+            go: false,
             offered: false,
+            held: None,
             described: false,
             early: Vec::new(),
             silent_since: now,
@@ -92,6 +99,7 @@ impl Talking {
             self.offered = false;
             self.described = false;
             self.early.clear();
+            self.held = None;
             self.open_by = Some(now.plus(if relays.only { PRIVATE_WAIT_MS } else { WAIT_MS }));
         }
         if std::mem::take(&mut self.say_again) {
@@ -101,10 +109,8 @@ impl Talking {
         if !std::mem::replace(&mut self.muted_said, true) {
             doing.push(Doing::Say(Command::Muted { call: call.clone(), muted }));
         }
-        if connection.go && connection.generation == self.way.generation() && self.offers && !self.offered {
-            self.offered = true;
-            doing.push(Doing::Media(MediaCommand::Offer { generation: self.way.generation() }));
-        }
+        self.go = connection.go && connection.generation == self.way.generation();
+        doing.extend(self.offer());
         if connection.go {
             self.way.begins(now);
         }
@@ -117,6 +123,10 @@ impl Talking {
         // Who offers is fixed: an offer to the offerer is a glare that the other side yields.
         let in_turn = (kind == DescriptionKind::Answer) == self.offers;
         if !current || !in_turn || self.described {
+            return Vec::new();
+        }
+        if self.open_by.is_some() {
+            self.held.get_or_insert((kind, sdp));
             return Vec::new();
         }
         self.described = true;
@@ -178,7 +188,18 @@ impl Talking {
         }
         self.open_by = None;
         let (generation, route) = (self.way.generation(), self.way.open(relays, now));
-        vec![Doing::Media(MediaCommand::Open { generation, route })]
+        let mut doing = vec![Doing::Media(MediaCommand::Open { generation, route })];
+        doing.extend(self.offer());
+        if let Some((kind, sdp)) = self.held.take() {
+            doing.extend(self.remote_description(generation, kind, sdp));
+        }
+        doing
+    }
+
+    /// The offer, once both are ready and the connection that makes it is open.
+    fn offer(&mut self) -> Option<Doing> {
+        let now = self.go && self.offers && self.open_by.is_none() && !std::mem::replace(&mut self.offered, true);
+        now.then(|| Doing::Media(MediaCommand::Offer { generation: self.way.generation() }))
     }
 
     pub(super) fn opens_by(&self) -> Option<Monotonic> {

@@ -158,6 +158,8 @@ pub fn program() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BELLWIRE_")) {
         command.env_remove(name);
     }
+    // No echo peer of its own accord, which would be one more person signed in: tests of checks play theirs.
+    command.env("BELLWIRE_ECHO", "false");
     command
 }
 
