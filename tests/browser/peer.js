@@ -53,6 +53,10 @@ class Peer {
         return;
       case "presence":
         return this.presence(event.booking, event.presence);
+      // What the other device finds of itself, and of its network before a call: shown nowhere here.
+      case "health":
+      case "readiness":
+        return;
       case "call":
         return this.view(event.view);
       case "description":

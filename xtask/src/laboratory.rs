@@ -5,6 +5,7 @@ use crate::suite::Counts;
 use crate::system::{self, Purpose};
 use anyhow::{Context, Result, bail};
 use std::io::BufRead;
+use std::path::PathBuf;
 use xtask::lab::emulator::{Emulator, End};
 use xtask::lab::{self, PARTS, Part, Wanted};
 
@@ -55,7 +56,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let parts = if options.only.is_empty() { PARTS } else { &options.only };
     let (rows, runs, at_once) = (options.rows.as_deref(), options.runs, options.at_once);
-    let outcome = lab::run(&Wanted { parts, rows, runs, at_once, profile }, &std::env::current_exe()?)?;
+    let outcome = lab::run(&Wanted { parts, rows, runs, at_once, profile }, &own_program()?)?;
     println!("\n{} passed, {} failed", outcome.passed, outcome.failed);
     if outcome.failed > 0 {
         bail!("{} failed", outcome.failed);
@@ -69,7 +70,7 @@ pub fn in_suite() -> Result<Counts> {
         return absent(why);
     }
     let wanted = Wanted { parts: PARTS, rows: None, runs: SUITE_RUNS, at_once: SUITE_AT_ONCE, profile: "debug" };
-    let outcome = lab::run(&wanted, &std::env::current_exe()?)?;
+    let outcome = lab::run(&wanted, &own_program()?)?;
     Ok(Counts { passed: outcome.passed, failed: outcome.failed, ignored: 0 })
 }
 
@@ -115,4 +116,11 @@ pub fn carry(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// This program's file. A build that replaced it meanwhile leaves the system's word of the old one with a mark at its end.
+fn own_program() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let name = own.to_string_lossy();
+    Ok(name.strip_suffix(" (deleted)").map_or_else(|| own.clone(), PathBuf::from))
 }

@@ -36,12 +36,17 @@ impl Desk {
         self.socket.send_event(self.seq, event).await;
     }
 
-    /// The client's next command but those of connections, which are acknowledged.
+    /// The client's next command but those of connections and what they go by, which are acknowledged.
     async fn command(&mut self) -> (CommandId, Command) {
         loop {
             match self.socket.receive().await {
                 ClientFrame::Command { id, command: Command::DescribeTo { .. } | Command::CandidatesTo { .. } } => {
                     self.ack(id).await;
+                }
+                ClientFrame::Command { id, command: Command::Health { .. } } => self.ack(id).await,
+                ClientFrame::Command { id, command: Command::IceServers { .. } } => {
+                    let reply = Reply::IceServers { servers: Vec::new(), lifetime_ms: 1_200_000 };
+                    self.socket.send(&ServerFrame::Ack { id, reply }).await;
                 }
                 ClientFrame::Command { id, command } => return (id, command),
                 other => panic!("no command: {other:?}"),

@@ -28,6 +28,9 @@ const DEVICE_EVENTS: usize = 64;
 
 /// A connection that does not flow so long after both descriptions are set has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same from when packets can pass. The handshake's last packet is sent once: if it is lost, one side is connected to
+/// another that is not.
+const PATIENCE_CONNECTED: Duration = Duration::from_secs(4);
 /// The older connection is kept so long after a newer one flows and the far side has said that it hears us there: what is
 /// under way still arrives.
 const OVERLAP: Duration = Duration::from_secs(1);
@@ -295,6 +298,9 @@ impl Loop {
             }
             PeerEvent::Connected(outgoing) => {
                 connected.outgoing = Some(outgoing);
+                if !connected.flowed {
+                    connected.deadline = Some(Instant::now() + PATIENCE_CONNECTED);
+                }
                 self.keep_outgoing();
             }
             PeerEvent::TextOpen => {
@@ -359,7 +365,7 @@ impl Loop {
         old.into_iter().for_each(|place| self.forget(place));
         let late: Vec<Place> = self.peers.iter().filter(|(_, c)| due(c.deadline)).map(|(place, _)| *place).collect();
         for place in late {
-            self.fail(place, format!("no sound came within {} s", PATIENCE.as_secs()));
+            self.fail(place, "no sound came in time".into());
         }
     }
 
