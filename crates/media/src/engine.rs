@@ -28,8 +28,8 @@ const DEVICE_EVENTS: usize = 64;
 
 /// A connection that does not flow so long after both descriptions are set has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same from when packets can pass. The handshake's last packet is sent once: if it is lost, one side is connected to
-/// another that is not.
+/// One that brings no packet so long after packets could pass has failed. The handshake's last packet is sent once: if it
+/// is lost, one side is connected to another that is not.
 const PATIENCE_CONNECTED: Duration = Duration::from_secs(4);
 /// The older connection is kept so long after a newer one flows and the far side has said that it hears us there: what is
 /// under way still arrives.
@@ -191,7 +191,8 @@ impl Loop {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut stopped: oneshot::Receiver<()>) {
         let Some(Inboxes { mut notes, mut peers, mut devices }) = self.inboxes.take() else { return };
         loop {
-            let due = self.peers.values().flat_map(|peer| [peer.deadline, peer.superseded]).flatten().min();
+            let due =
+                self.peers.values().flat_map(|peer| [peer.deadline, peer.superseded, peer.deaf_at]).flatten().min();
             let events = self.events.clone();
             tokio::select! {
                 command = commands.recv() => match command {
@@ -298,9 +299,7 @@ impl Loop {
             }
             PeerEvent::Connected(outgoing) => {
                 connected.outgoing = Some(outgoing);
-                if !connected.flowed {
-                    connected.deadline = Some(Instant::now() + PATIENCE_CONNECTED);
-                }
+                connected.deaf_at = Some(Instant::now() + PATIENCE_CONNECTED);
                 self.keep_outgoing();
             }
             PeerEvent::TextOpen => {
@@ -366,6 +365,14 @@ impl Loop {
         let late: Vec<Place> = self.peers.iter().filter(|(_, c)| due(c.deadline)).map(|(place, _)| *place).collect();
         for place in late {
             self.fail(place, "no sound came in time".into());
+        }
+        let deaf: Vec<Place> = self
+            .peers
+            .iter_mut()
+            .filter_map(|(place, c)| c.deaf_at.take_if(|at| *at <= now).filter(|_| c.is_deaf()).map(|_| *place))
+            .collect();
+        for place in deaf {
+            self.fail(place, "no packet came in time".into());
         }
     }
 

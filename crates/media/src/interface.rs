@@ -240,7 +240,7 @@ pub enum Event {
     Flowing { leg: Leg, generation: Generation },
     /// No packet for two seconds on a connection that flowed.
     Stalled { leg: Leg, generation: Generation },
-    /// This connection will not work: ICE or DTLS failed, or 10 s went by without a frame, 4 from when packets could pass, or the far side's
+    /// This connection will not work: ICE or DTLS failed, or 10 s went by without a frame or 4 s without a packet, or the far side's
     /// description was refused.
     Failed { leg: Leg, generation: Generation, why: String },
     /// Text can be sent to this far side. Said again for each connection that carries text from then on; what was not

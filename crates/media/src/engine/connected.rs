@@ -15,6 +15,8 @@ pub struct Connected {
     pub text_open: bool,
     /// When it counts as failed if it does not flow before.
     pub deadline: Option<Instant>,
+    /// When it counts as failed if not a packet came before.
+    pub deaf_at: Option<Instant>,
     /// When it is closed, because a newer one flows.
     pub superseded: Option<Instant>,
     pub report: Option<Report>,
@@ -32,11 +34,17 @@ impl Connected {
             flowed: false,
             text_open: false,
             deadline: None,
+            deaf_at: None,
             superseded: None,
             report: None,
             path: None,
             totals: (0, 0),
         }
+    }
+
+    /// Nothing has come over it.
+    pub fn is_deaf(&self) -> bool {
+        !self.flowed && self.totals.0 == 0
     }
 
     /// Whether our packets go out on it.
