@@ -12,8 +12,8 @@ use crate::view_model::{Because, Complaint, Level, Pick, ProcessingChoice, Scree
 use crate::windows::Windows;
 use bellwire_client::media;
 use bellwire_client::{
-    BadLink, BookingId, CallId, Client, Config, DevPerson, DeviceChoice, Handle, JoinLink, LinkFault, Processing,
-    Request, RoomId, Token, Update, Updates, Url, dev_people,
+    BadLink, BookingId, CallId, Client, Config, DevPerson, DeviceChoice, Handle, JoinLink, LinkFault, NoiseSuppression,
+    Processing, Request, RoomId, Token, Update, Updates, Url, dev_people,
 };
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -129,8 +129,13 @@ impl Controller {
             output: arguments.output.clone().unwrap_or_else(|| kept.output.clone()),
             processing: Processing {
                 echo_cancellation: kept.processing.echo_cancellation && !arguments.no_aec,
-                noise_suppression: kept.processing.noise_suppression && !arguments.no_ns,
+                noise_suppression: if arguments.no_ns {
+                    NoiseSuppression::Off
+                } else {
+                    kept.processing.noise_suppression
+                },
                 gain_control: kept.processing.gain_control && !arguments.no_agc,
+                original_sound: kept.processing.original_sound,
             },
             bind: arguments.bind,
             ..media::Config::default()
@@ -251,6 +256,7 @@ impl Controller {
                     echo_cancellation: choice.echo_cancellation,
                     noise_suppression: choice.noise_suppression,
                     gain_control: choice.gain_control,
+                    original_sound: choice.original_sound,
                 };
                 self.media.processing = processing;
                 self.settings.change(|settings| settings.processing = processing);

@@ -14,6 +14,7 @@ pub use network::*;
 pub use rooms::*;
 
 use crate::sentence::Sentence;
+use bellwire_client::NoiseSuppression;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -316,8 +317,10 @@ pub struct Sound {
     pub inputs: Vec<DeviceOption>,
     pub outputs: Vec<DeviceOption>,
     pub echo_cancellation: bool,
-    pub noise_suppression: bool,
+    #[ts(type = "\"off\" | \"standard\" | \"strong\"")]
+    pub noise_suppression: NoiseSuppression,
     pub gain_control: bool,
+    pub original_sound: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
@@ -343,8 +346,10 @@ pub enum Pick {
 #[serde(deny_unknown_fields)]
 pub struct ProcessingChoice {
     pub echo_cancellation: bool,
-    pub noise_suppression: bool,
+    #[ts(type = "\"off\" | \"standard\" | \"strong\"")]
+    pub noise_suppression: NoiseSuppression,
     pub gain_control: bool,
+    pub original_sound: bool,
 }
 
 /// The second event: how loud both sides are now, 0 to 1; ten times a second.

@@ -41,8 +41,8 @@ pub use bellwire_call::explain::{Action, Blame, Explanation, Figure};
 pub use bellwire_call::meeting::MemberSound;
 pub use bellwire_call::{Monotonic, State};
 pub use bellwire_media::{
-    self as media, CandidateKind, DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind, IceServer, PathInfo,
-    Processing, RelayTransport, Stats, devices,
+    self as media, CandidateKind, DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind, IceServer,
+    NoiseSuppression, PathInfo, Processing, RelayTransport, Stats, devices,
 };
 pub use bellwire_signaling::{
     self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, Cause, ChatLine, CheckPath,

@@ -342,12 +342,13 @@ fn health(health: Health) -> String {
 }
 
 fn processing(processing: Processing) -> String {
-    let Processing { echo_cancellation, noise_suppression, gain_control } = processing;
+    let Processing { echo_cancellation, noise_suppression, gain_control, original_sound } = processing;
     format!(
-        "echo cancellation {}, noise suppression {}, gain control {}",
+        "echo cancellation {}, noise suppression {}, gain control {}, original sound {}",
         yes(echo_cancellation),
-        yes(noise_suppression),
-        yes(gain_control)
+        word(&noise_suppression),
+        yes(gain_control),
+        yes(original_sound)
     )
 }
 

@@ -400,6 +400,7 @@ impl Sound {
                 self.heard.push_back(Heard::Speaking { leg: leg.map(|leg| leg.0), speaking });
             }
             media::Event::Stats { leg, stats } => self.heard.push_back(Heard::Stats { leg: leg.0, stats }),
+            media::Event::SpeakingMuted => tracing::debug!("somebody speaks while muted"),
             media::Event::Level { input, output } => self.heard.push_back(Heard::Level { input, output }),
             media::Event::Device(event) => {
                 self.note_device(&event);
@@ -427,6 +428,7 @@ impl Sound {
             media::Event::Speaking { leg: None, .. } => self.closings > 0,
             media::Event::Closed
             | media::Event::Dropped { .. }
+            | media::Event::SpeakingMuted
             | media::Event::Level { .. }
             | media::Event::Device(_) => false,
         }
@@ -485,6 +487,7 @@ impl Sound {
             }
             DeviceEvent::InputMissing { why } => self.input = DeviceState::Missing { why: why.clone() },
             DeviceEvent::OutputMissing { why } => self.output = DeviceState::Missing { why: why.clone() },
+            DeviceEvent::OutputHeld { .. } => self.output = DeviceState::Closed,
             DeviceEvent::InputSilent => self.note_silent(true),
             DeviceEvent::InputHeard => self.note_silent(false),
         }

@@ -3,8 +3,8 @@
 //! the process (Linux): while all speak, and then while all are muted. Before that what the pipeline alone costs, as fast
 //! as it runs.
 
-use bellwire_media::pipeline::{Arrival, ReceiveSide, SendSide};
-use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, FRAME, Leg, Processing, Route};
+use bellwire_media::pipeline::{Arrival, Form, ReceiveSide, SendSide};
+use bellwire_media::{Command, Config, DeviceChoice, Engine, Event, FRAME, Leg, Processing, Route, Sound};
 use std::net::{IpAddr, Ipv4Addr};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -110,21 +110,28 @@ fn pipeline_alone(voice: &str) {
     let samples: Vec<f32> = reader.samples::<i16>().map_while(Result::ok).map(|s| f32::from(s) / 32_768.0).collect();
     let frames: Vec<[f32; FRAME]> =
         samples.chunks_exact(FRAME).cycle().take(2_000).map(|chunk| chunk.try_into().unwrap_or([0.0; FRAME])).collect();
-    let off = Processing { echo_cancellation: false, noise_suppression: false, gain_control: false };
+    let off = Processing::OFF;
     for (name, processing) in [("with", Processing::default()), ("without", off)] {
         let (Ok(mut send), Ok(mut receive)) = (SendSide::new(processing, 0), ReceiveSide::new()) else { return };
         let mut receiving = Duration::ZERO;
         let begun = Instant::now();
         for (i, frame) in frames.iter().enumerate() {
             let now = Duration::from_millis(10 * i as u64);
-            send.played(&frames[frames.len() - 1 - i]);
-            let packet = send.captured(&mut frame.clone());
+            send.played(&Sound::mono(frames[frames.len() - 1 - i]));
+            let packet = send.captured(&mut Sound::mono(*frame));
             let half = Instant::now();
             if let Some(packet) = packet {
                 let (sequence, timestamp) = (packet.sequence, packet.timestamp);
-                receive.insert(Arrival { at: now, ssrc: 1, sequence, timestamp, payload: packet.payload });
+                receive.insert(Arrival {
+                    at: now,
+                    ssrc: 1,
+                    form: Form::Opus,
+                    sequence,
+                    timestamp,
+                    payload: packet.payload,
+                });
             }
-            receive.playout(now, &mut [0.0; FRAME]);
+            receive.playout(now, &mut { Sound::SILENCE });
             receiving += half.elapsed();
         }
         let each = |time: Duration| time.as_secs_f64() * 1e6 / frames.len() as f64;

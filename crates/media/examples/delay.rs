@@ -24,7 +24,7 @@ async fn main() {
     }
     let named = |name: &String| DeviceChoice::Named(name.clone());
     let silent = DeviceChoice::Wav(std::env::temp_dir().join("no-such-folder/silence.wav"));
-    let off = Processing { echo_cancellation: true, noise_suppression: false, gain_control: false };
+    let off = Processing { echo_cancellation: true, ..Processing::OFF };
     let bind = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let config = |input, output| Config { input, output, bind, processing: off, ..Config::default() };
     let (a, mut at_a) = Engine::start(config(named(microphone), silent.clone()));

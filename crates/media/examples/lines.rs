@@ -78,6 +78,7 @@ fn said(event: Event) -> Value {
         }
         Event::Stats { stats, .. } => json!({"said": "stats", "stats": stats}),
         Event::Opened { .. } => json!({"said": "opened"}),
+        Event::SpeakingMuted => json!({"said": "speaking muted"}),
         Event::Path { path, .. } => json!({"said": "path", "path": path}),
         Event::Flowing { .. } => json!({"said": "flowing"}),
         Event::Stalled { .. } => json!({"said": "stalled"}),

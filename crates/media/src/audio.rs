@@ -12,10 +12,10 @@ use crate::hearing::Hearing;
 use crate::limiter::Limiter;
 use crate::meter::Meter;
 use crate::opus::OpusError;
-use crate::pipeline::{Arrival, Encoded, Received, SendSide};
+use crate::pipeline::{Arrival, Encoded, Form, Received, SendSide};
 use crate::tones::Tones;
 use crate::voice::Voice;
-use crate::{Frame, Generation, Leg, Processing, SILENCE, Tone};
+use crate::{Generation, Leg, Processing, Sound, Tone};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -146,7 +146,7 @@ impl Audio {
 
     /// Hands over a packet that arrived now.
     pub fn packet(&self, id: ConnectionId, ssrc: u32, sequence: u16, timestamp: u32, payload: bytes::Bytes) {
-        let arrival = Arrival { at: self.epoch.elapsed(), ssrc, sequence, timestamp, payload };
+        let arrival = Arrival { at: self.epoch.elapsed(), ssrc, form: Form::Opus, sequence, timestamp, payload };
         let packet = Packet { id, arrival };
         let full = match &self.packets {
             Way::Thread(to) => matches!(to.try_send(packet), Err(TrySendError::Full(_))),
@@ -348,24 +348,24 @@ impl Thread {
     }
 
     fn capture(&mut self, now: Instant) {
-        let mut frame = SILENCE;
+        let mut sound = Sound::SILENCE;
         if self.muted
             && let Some(source) = &mut self.input.source
         {
             source.discard(now);
         }
-        while self.captured(now, &mut frame) {
+        while self.captured(now, &mut sound) {
             if !self.sending && self.input.source.is_none() {
                 continue;
             }
             let packet = if self.sending {
-                let packet = self.send.captured(&mut frame);
-                if let Some(speaking) = self.voice.hear(&frame) {
+                let packet = self.send.captured(&mut sound);
+                if let Some(speaking) = self.voice.hear(&sound.mid) {
                     self.say(Note::Speaking { id: None, speaking });
                 }
                 packet
             } else {
-                self.send.idle(&mut frame);
+                self.send.idle(&mut sound);
                 None
             };
             if let Some(packet) = packet {
@@ -378,18 +378,18 @@ impl Thread {
         }
     }
 
-    /// Fills a frame if 10 ms more are due: from the microphone, or silence while there is none or it is muted.
-    fn captured(&mut self, now: Instant, frame: &mut Frame) -> bool {
+    /// Fills in the sound if 10 ms more are due: from the microphone, or silence while there is none or it is muted.
+    fn captured(&mut self, now: Instant, sound: &mut Sound) -> bool {
         let input = &mut self.input;
         match &mut input.source {
             Some(source) if !self.muted => {
-                if !source.read(now, frame) {
-                    *frame = SILENCE;
+                if !source.read(now, sound) {
+                    *sound = Sound::SILENCE;
                     return stands_in(&mut input.idle, &mut input.pacer, now);
                 }
                 input.idle = None;
-                input.meter.add(frame);
-                let zero = source.expects_sound() && frame.iter().all(|sample| *sample == 0.0);
+                input.meter.add(&sound.mid);
+                let zero = source.expects_sound() && sound.mid.iter().all(|sample| *sample == 0.0);
                 let event = if !zero {
                     input.zeros = None;
                     std::mem::take(&mut input.silent).then_some(DeviceEvent::InputHeard)
@@ -405,7 +405,7 @@ impl Thread {
                 true
             }
             Some(_) | None => {
-                *frame = SILENCE;
+                *sound = Sound::SILENCE;
                 input.pacer.due(now)
             }
         }
@@ -426,15 +426,15 @@ impl Thread {
             if !wanted {
                 return;
             }
-            let mut frame = SILENCE;
+            let mut sound = Sound::SILENCE;
             let mut say = sayer(&self.notes, &mut self.unsaid);
-            self.hearing.play(now - self.epoch, &mut frame, &mut say);
-            self.tones.mix(&mut frame);
-            self.limiter.limit(&mut frame);
-            self.output.meter.add(&frame);
+            self.hearing.play(now - self.epoch, &mut sound, &mut say);
+            self.tones.mix(&mut sound.mid);
+            self.limiter.limit(&mut sound);
+            self.output.meter.add(&sound.mid);
             if heard && let Some(sink) = &mut self.output.sink {
-                self.send.played(&frame);
-                sink.write(&frame);
+                self.send.played(&sound);
+                sink.write(&sound);
             }
         }
     }

@@ -16,7 +16,7 @@ pub use measure::{EchoFigures, MicrophoneFigures, NO_ECHO};
 pub use probe::PathFigures;
 
 use crate::pipeline::{Arrival, ReceiveSide};
-use crate::{Config, DescriptionKind, DeviceFault, FRAME, IceServer, RelayTransport, Route, SILENCE};
+use crate::{Config, DescriptionKind, DeviceFault, FRAME, IceServer, RelayTransport, Route, Sound};
 use ears::{Ears, EarsNote, EarsOrder};
 use line::{Line, LineEvent};
 use probe::Probes;
@@ -388,14 +388,14 @@ fn sentence(mut packets: Vec<Arrival>, from: Option<u32>) -> Vec<f32> {
     let last = packets.last().map_or(first, |packet| packet.at);
     let length = ((last - first).as_millis() as u64 + 300).min(LONGEST);
     let mut packets = packets.into_iter().peekable();
-    let (mut sound, mut frame) = (Vec::with_capacity(length as usize / 10 * FRAME), SILENCE);
+    let (mut sound, mut played) = (Vec::with_capacity(length as usize / 10 * FRAME), Sound::SILENCE);
     for ms in (0..length).step_by(10) {
         let now = first + Duration::from_millis(ms);
         while let Some(packet) = packets.next_if(|packet| packet.at <= now) {
             receive.insert(packet);
         }
-        receive.playout(now, &mut frame);
-        sound.extend_from_slice(&frame);
+        receive.playout(now, &mut played);
+        sound.extend_from_slice(&played.mid);
     }
     sound
 }

@@ -260,6 +260,8 @@ impl Loop {
                 self.told.1 = false;
                 self.keep_devices();
             }
+            Command::SetRing(choice) => self.config.ring = choice,
+            Command::UseHeldOutput => {}
             Command::SetProcessing(processing) => {
                 self.config.processing = processing;
                 self.audio.order(Order::Processing(processing));
@@ -568,7 +570,7 @@ impl Loop {
 
 /// Gives each packet to every connection that stands. While two of a leg overlap, both get it, and the far side misses none.
 async fn send_packets(mut encoded: mpsc::Receiver<Encoded>, targets: watch::Receiver<Vec<Outgoing>>) {
-    while let Some(packet) = encoded.recv().await {
+    while let Some(packet) = encoded.recv().await.map(Encoded::plain) {
         let outgoing = targets.borrow().clone();
         for target in outgoing {
             target.send(&packet).await;

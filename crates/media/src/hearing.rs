@@ -8,7 +8,7 @@ use crate::audio::{ConnectionId, Note, Packet};
 use crate::opus::OpusError;
 use crate::pipeline::ReceiveSide;
 use crate::voice::Voice;
-use crate::{FRAME, Frame, Leg, SILENCE};
+use crate::{FRAME, Leg, Sound};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ const STALL: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub struct Hearing {
     legs: BTreeMap<Leg, FarSide>,
-    /// Where legs that are gone were cut off.
-    cut: f32,
+    /// Where legs that are gone were cut off: mid and side.
+    cut: (f32, f32),
 }
 
 /// The connections of one leg, oldest first.
@@ -29,8 +29,8 @@ pub struct Hearing {
 struct FarSide {
     connections: Vec<Receiving>,
     heard: Option<ConnectionId>,
-    /// The last sample that was heard.
-    last: f32,
+    /// The last sample that was heard: mid and side.
+    last: (f32, f32),
     voice: Voice,
 }
 
@@ -40,7 +40,7 @@ struct Receiving {
     last_packet: Option<Instant>,
     flowing: bool,
     /// The 10 ms decoded last.
-    sound: Frame,
+    sound: Sound,
 }
 
 impl Hearing {
@@ -50,7 +50,8 @@ impl Hearing {
 
     /// From now on sound of this connection may come.
     pub fn receive(&mut self, id: ConnectionId) -> Result<(), OpusError> {
-        let receiving = Receiving { id, side: ReceiveSide::new()?, last_packet: None, flowing: false, sound: SILENCE };
+        let receiving =
+            Receiving { id, side: ReceiveSide::new()?, last_packet: None, flowing: false, sound: Sound::SILENCE };
         let connections = &mut self.legs.entry(id.leg).or_default().connections;
         connections.push(receiving);
         connections.sort_by_key(|receiving| receiving.id);
@@ -65,7 +66,8 @@ impl Hearing {
             if let Some(speaking) = far_side.voice.end() {
                 say(Note::Speaking { id: Some(id), speaking });
             }
-            self.cut += far_side.last;
+            self.cut.0 += far_side.last.0;
+            self.cut.1 += far_side.last.1;
             self.legs.remove(&id.leg);
         }
     }
@@ -79,14 +81,15 @@ impl Hearing {
         }
     }
 
-    /// Adds the next 10 ms of all legs to a silent frame; `time` counts as the arrivals of packets do.
-    pub fn play(&mut self, time: Duration, frame: &mut Frame, say: &mut impl FnMut(Note)) {
+    /// Adds the next 10 ms of all legs to silence; `time` counts as the arrivals of packets do.
+    pub fn play(&mut self, time: Duration, sound: &mut Sound, say: &mut impl FnMut(Note)) {
         for far_side in self.legs.values_mut() {
-            far_side.play(time, frame, say);
+            far_side.play(time, sound, say);
         }
         let cut = std::mem::take(&mut self.cut);
-        if cut != 0.0 {
-            frame.iter_mut().enumerate().for_each(|(i, sample)| *sample += cut * (1.0 - fade(i)));
+        if cut != (0.0, 0.0) {
+            sound.mid.iter_mut().enumerate().for_each(|(i, sample)| *sample += cut.0 * (1.0 - fade(i)));
+            sound.side.iter_mut().enumerate().for_each(|(i, sample)| *sample += cut.1 * (1.0 - fade(i)));
         }
     }
 
@@ -120,7 +123,7 @@ impl FarSide {
     }
 
     /// Decodes 10 ms of every connection and lets the newest that flows be heard.
-    fn play(&mut self, time: Duration, frame: &mut Frame, say: &mut impl FnMut(Note)) {
+    fn play(&mut self, time: Duration, mixed: &mut Sound, say: &mut impl FnMut(Note)) {
         for receiving in &mut self.connections {
             receiving.side.playout(time, &mut receiving.sound);
             if !receiving.flowing && receiving.side.decoded_in_row() >= FLOWING_PACKETS {
@@ -135,21 +138,27 @@ impl FarSide {
             self.connections.iter().find(|receiving| Some(receiving.id) == id).map(|receiving| &receiving.sound)
         };
         // One that was forgotten is held where it was cut off.
-        let held = [self.last; FRAME];
-        let faded: Frame;
-        let new = sound(to).unwrap_or(&SILENCE);
+        let held = Sound { mid: [self.last.0; FRAME], side: [self.last.1; FRAME], stereo: self.last.1 != 0.0 };
+        let faded: Sound;
+        let new = sound(to).unwrap_or(&Sound::SILENCE);
         let heard = if to == self.heard {
             new
         } else {
             let old = sound(self.heard).unwrap_or(&held);
-            faded = std::array::from_fn(|i| old[i] * (1.0 - fade(i)) + new[i] * fade(i));
+            faded = Sound {
+                mid: std::array::from_fn(|i| old.mid[i] * (1.0 - fade(i)) + new.mid[i] * fade(i)),
+                side: std::array::from_fn(|i| old.side[i] * (1.0 - fade(i)) + new.side[i] * fade(i)),
+                stereo: old.stereo || new.stereo,
+            };
             &faded
         };
-        self.last = heard[FRAME - 1];
-        for (sample, heard) in frame.iter_mut().zip(heard) {
-            *sample += heard;
+        self.last = (heard.mid[FRAME - 1], heard.side[FRAME - 1]);
+        mixed.mid.iter_mut().zip(&heard.mid).for_each(|(sample, heard)| *sample += heard);
+        if heard.stereo {
+            mixed.stereo = true;
+            mixed.side.iter_mut().zip(&heard.side).for_each(|(sample, heard)| *sample += heard);
         }
-        if let Some(speaking) = self.voice.hear(heard) {
+        if let Some(speaking) = self.voice.hear(&heard.mid) {
             say(Note::Speaking { id: to, speaking });
         }
         self.heard = to;
@@ -159,12 +168,11 @@ impl FarSide {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{Arrival, Encoded, SendSide};
+    use crate::pipeline::{Arrival, Encoded, Form, SendSide};
     use crate::{Processing, RATE};
     use std::f32::consts::TAU;
     use std::ops::Range;
 
-    const OFF: Processing = Processing { echo_cancellation: false, noise_suppression: false, gain_control: false };
     const HERTZ: f32 = 300.0;
     const AMPLITUDE: f32 = 0.3;
     /// The widest step from one sample of the tone to the next.
@@ -188,11 +196,11 @@ mod tests {
 
     impl Call {
         fn new(roads: Vec<(u32, Range<u64>, u64)>) -> Self {
-            let mut side = SendSide::new(OFF, 1).unwrap();
+            let mut side = SendSide::new(Processing::OFF, 1).unwrap();
             let sample = |i: usize| AMPLITUDE * (TAU * HERTZ * i as f32 / RATE as f32).sin();
             let packets = (0..1000u64).filter_map(|at| {
-                let mut frame = std::array::from_fn(|i| sample(at as usize * FRAME + i));
-                side.captured(&mut frame).map(|packet| (10 * (at + 1), packet))
+                let mut sound = Sound::mono(std::array::from_fn(|i| sample(at as usize * FRAME + i)));
+                side.captured(&mut sound).map(|packet| (10 * (at + 1), packet))
             });
             let packets = packets.collect();
             let (hearing, begun) = (Hearing::default(), Instant::now());
@@ -216,19 +224,20 @@ mod tests {
                     });
                     for (_, packet) in arrived {
                         let Encoded { sequence, timestamp, payload, .. } = packet.clone();
-                        let arrival = Arrival { at: time, ssrc: *generation, sequence, timestamp, payload };
+                        let arrival =
+                            Arrival { at: time, ssrc: *generation, form: Form::Opus, sequence, timestamp, payload };
                         self.hearing.insert(Packet { id: id(*generation), arrival }, now);
                     }
                 }
-                let mut frame = SILENCE;
+                let mut sound = Sound::SILENCE;
                 let mut say = |note| {
                     if let Note::Flowing(id) = note {
                         self.flowed.push(id.generation);
                     }
                 };
-                self.hearing.play(time, &mut frame, &mut say);
+                self.hearing.play(time, &mut sound, &mut say);
                 self.hearing.watch(now, &mut say);
-                self.heard.extend(frame);
+                self.heard.extend(sound.mid);
                 self.now_ms += 10;
             }
         }

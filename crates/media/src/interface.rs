@@ -29,6 +29,8 @@ pub const LONGEST_TEXT: usize = 8 * 1024;
 pub struct Config {
     pub input: DeviceChoice,
     pub output: DeviceChoice,
+    /// Where it rings, if not where calls are heard.
+    pub ring: Option<DeviceChoice>,
     pub processing: Processing,
     pub ice_servers: Vec<IceServer>,
     /// Offer candidates of this address alone; loopback counts only when it is named here.
@@ -48,16 +50,45 @@ pub enum DeviceChoice {
     Wav(PathBuf),
 }
 
+/// What is done to the captured sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Processing {
     pub echo_cancellation: bool,
-    pub noise_suppression: bool,
+    pub noise_suppression: NoiseSuppression,
+    /// Digital alone: the system's slider is never moved.
     pub gain_control: bool,
+    /// For lessons in music: stereo, full band, 128 kbit/s, and none of the above whatever it says.
+    pub original_sound: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoiseSuppression {
+    Off,
+    /// Takes the room's noise away and leaves the voice as it is.
+    #[default]
+    Standard,
+    /// Takes more away, at some cost to the voice and the processor.
+    Strong,
+}
+
+impl Processing {
+    pub const OFF: Self = Self {
+        echo_cancellation: false,
+        noise_suppression: NoiseSuppression::Off,
+        gain_control: false,
+        original_sound: false,
+    };
 }
 
 impl Default for Processing {
     fn default() -> Self {
-        Self { echo_cancellation: true, noise_suppression: true, gain_control: true }
+        Self {
+            echo_cancellation: true,
+            noise_suppression: NoiseSuppression::default(),
+            gain_control: true,
+            original_sound: false,
+        }
     }
 }
 
@@ -193,10 +224,15 @@ pub enum Command {
     },
     /// Ends all connections and closes the devices (those of a check stay).
     Close,
-    /// Stops capture itself: while muted no callback's samples are read. Silence goes out.
+    /// Silence goes out. What the microphone hears meanwhile is asked one thing, here, and forgotten: whether somebody
+    /// speaks ([`Event::SpeakingMuted`]).
     Mute(bool),
     SetInput(DeviceChoice),
     SetOutput(DeviceChoice),
+    /// Where it rings; `None`: where calls are heard.
+    SetRing(Option<DeviceChoice>),
+    /// Play on what was offered by [`DeviceEvent::OutputHeld`].
+    UseHeldOutput,
     SetProcessing(Processing),
     /// Opens the microphone for its meter alone, outside a call.
     Check(bool),
@@ -258,6 +294,8 @@ pub enum Event {
     /// A far side, or we when `leg` is `None`, began or ended to speak; five times a second at most for each. We speak only
     /// while somebody is connected. Whoever is dropped or closed while speaking is said to have ended first.
     Speaking { leg: Option<Leg>, speaking: bool },
+    /// Somebody speaks into the muted microphone; at most each 10 s. Nothing of it is sent or kept.
+    SpeakingMuted,
     /// Ten times a second while the devices are open; 0 to 1, RMS on a scale of -60 to 0 dBFS.
     Level { input: f32, output: f32 },
     /// A device changed, or a fault of one. The engine goes on with what it has.
@@ -282,6 +320,11 @@ pub enum DeviceEvent {
     },
     OutputMissing {
         why: DeviceFault,
+    },
+    /// The headset is gone and what is left is a loudspeaker: nothing is played while we are not muted, until
+    /// [`Command::UseHeldOutput`], another choice, or the headset is back.
+    OutputHeld {
+        name: String,
     },
     /// Open, but nothing except zeros for two seconds: a refused permission or a hardware switch.
     InputSilent,
@@ -319,25 +362,79 @@ pub struct Stats {
     pub generation: Generation,
     /// Milliseconds, from LSR and DLSR of the far side's receiver reports (RFC 3550, 6.4.1).
     pub round_trip_ms: Option<f32>,
-    /// Share of packets, 0 to 1, that did not reach us in the last second.
+    /// Share of packets, 0 to 1, that did not reach us in the last second, whatever was recovered of them.
     pub loss_in: f32,
     /// Share of ours, 0 to 1, that did not reach the far side, by its newest receiver report.
     pub loss_out: Option<f32>,
+    /// Mean length of the gaps that loss left, in milliseconds, before anything was recovered; 0 when none was.
+    pub burst_in_ms: f32,
     /// Interarrival jitter in milliseconds (RFC 3550, A.8), ours and the far side's.
     pub jitter_in_ms: f32,
     pub jitter_out_ms: Option<f32>,
-    /// Share of the samples played in the last second, 0 to 1, that were made up.
+    /// Share of the samples played in the last second, 0 to 1, that were made up,
     pub concealed: f32,
+    /// that were recovered, by whichever way,
+    pub recovered: f32,
+    /// and that were added or removed to follow the network.
+    pub stretched: f32,
     /// Milliseconds between the arrival of a frame and its playout, on average.
     pub buffer_ms: f32,
-    /// Bits per second of RTP payload.
+    /// What the jitter buffer aims at.
+    pub target_ms: f32,
+    /// Bits per second of whole packets, with the headers of RTP, SRTP, UDP and IP.
     pub bitrate_in: u32,
     pub bitrate_out: u32,
+    /// What the way out seems to carry, bits per second of whole packets; `None` while no limit was met.
+    pub bandwidth_out: Option<u32>,
+    /// What we do against loss on the way out, and why.
+    pub protection: Protection,
     pub packets_in: u64,
     pub packets_out: u64,
     /// Estimated mean opinion score, 1 to 4.5, by the E-model (ITU-T G.107).
     pub mos: Option<f32>,
+    /// RMS of what is sent, dBFS.
+    pub microphone_dbfs: f32,
+    /// By how many decibels the canceller lowers the echo; `None` while there was none to be lowered.
+    pub echo_return_loss_db: Option<f32>,
+    /// Our own voice comes back from the far side, by so many decibels weaker than it was sent.
+    pub own_voice_back_db: Option<f32>,
+    /// Times in the last second that the sound thread was late by more than 20 ms.
+    pub late_ticks: u32,
     /// `host`, `srflx`, `prflx` or `relay`, of the pair in use.
     pub local_candidate: Option<String>,
     pub remote_candidate: Option<String>,
+}
+
+/// What is done against loss on the way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protection {
+    pub why: ProtectionReason,
+    /// Lost packets are sent again when the far side asks.
+    pub resending: bool,
+    /// Copies of earlier packets in each (RFC 2198),
+    pub copies: u8,
+    /// of which the oldest was first sent so many milliseconds before.
+    pub reach_ms: u16,
+    /// The codec's own copy of the packet before (RFC 6716, section 2.1.7).
+    pub fec: bool,
+    /// So many milliseconds of the past are described in each packet (deep redundancy).
+    pub dred_ms: u16,
+    pub packet_ms: u8,
+    /// Bits per second that the codec is asked for.
+    pub codec_bitrate: u32,
+}
+
+/// Why the protection is what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtectionReason {
+    /// Nothing is lost.
+    #[default]
+    Clean,
+    /// Single packets are lost,
+    Loss,
+    /// or several in a row.
+    Bursts,
+    /// The link carries too little for more.
+    Narrow,
 }

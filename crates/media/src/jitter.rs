@@ -10,19 +10,10 @@
 //! says by how much sound should be stretched to bring it to the target.
 
 use crate::opus;
+use crate::pipeline::Arrival;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
-
-/// An RTP packet of one source, as it arrived.
-#[derive(Clone, Debug)]
-pub struct Arrival {
-    pub at: Duration,
-    pub ssrc: u32,
-    pub sequence: u16,
-    pub timestamp: u32,
-    pub payload: Bytes,
-}
 
 /// What the decoder is to do now.
 #[derive(Debug)]
@@ -397,11 +388,12 @@ impl Jitter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Form;
 
     fn packet(sequence: u16, timestamp: u32, at_ms: u64) -> Arrival {
         // 0x08: SILK narrow-band, 20 ms, one frame; the rest is never decoded here.
         let payload = Bytes::from_static(&[0x08, 1, 2, 3]);
-        Arrival { at: Duration::from_millis(at_ms), ssrc: 1, sequence, timestamp, payload }
+        Arrival { at: Duration::from_millis(at_ms), ssrc: 1, form: Form::Opus, sequence, timestamp, payload }
     }
 
     #[test]

@@ -26,7 +26,11 @@ mod opus;
 mod peer;
 pub mod pipeline;
 mod processing;
+mod receive;
+pub mod red;
 mod reflector;
+mod road;
+mod send;
 mod stretch;
 mod tones;
 mod voice;
@@ -36,11 +40,29 @@ pub use engine::Engine;
 pub use interface::*;
 pub use reflector::{Reflector, ReflectorEnd};
 
-/// The one format inside the engine: mono, f32 from -1 to 1, at this rate. Devices convert at their edge.
+/// The one rate inside the engine. Devices convert at their edge.
 pub const RATE: u32 = 48_000;
 /// Samples of the 10 ms in which the engine handles sound.
 pub const FRAME: usize = 480;
-/// Ten milliseconds of sound.
+/// Ten milliseconds of one channel, f32 from -1 to 1.
 pub type Frame = [f32; FRAME];
 
 pub(crate) const SILENCE: Frame = [0.0; FRAME];
+
+/// Ten milliseconds as they are captured, sent and played: what both channels have in common, and what tells them apart.
+/// Left is `mid + side`, right is `mid - side`, so whatever needs one channel alone uses `mid`.
+#[derive(Clone, Copy, Debug)]
+pub struct Sound {
+    pub mid: Frame,
+    /// All zero, and not looked at, unless `stereo`.
+    pub side: Frame,
+    pub stereo: bool,
+}
+
+impl Sound {
+    pub const SILENCE: Self = Self { mid: SILENCE, side: SILENCE, stereo: false };
+
+    pub fn mono(mid: Frame) -> Self {
+        Self { mid, ..Self::SILENCE }
+    }
+}

@@ -4,7 +4,7 @@
 //! the peak, for which the limiter looks ahead within the 10 ms that it is given, so it adds no delay; then the gain comes
 //! back slowly, without pumping between syllables.
 
-use crate::{FRAME, Frame};
+use crate::{FRAME, Sound};
 
 pub struct Limiter {
     gain: f32,
@@ -25,19 +25,22 @@ impl Default for Limiter {
 
 impl Limiter {
     /// Afterwards no sample is beyond -1 to 1.
-    pub fn limit(&mut self, frame: &mut Frame) {
-        if self.gain == 1.0 && frame.iter().all(|sample| sample.abs() <= 1.0) {
+    pub fn limit(&mut self, sound: &mut Sound) {
+        // The louder of the two channels.
+        let peak = |sound: &Sound, i: usize| sound.mid[i].abs() + sound.side[i].abs();
+        if self.gain == 1.0 && (0..FRAME).all(|i| peak(sound, i) <= 1.0) {
             return;
         }
         let mut most = [1.0f32; FRAME];
         let mut ahead = f32::INFINITY;
-        for (most, sample) in most.iter_mut().zip(frame.iter()).rev() {
-            ahead = (ahead + ATTACK).min(1.0 / sample.abs().max(1.0));
+        for (i, most) in most.iter_mut().enumerate().rev() {
+            ahead = (ahead + ATTACK).min(1.0 / peak(sound, i).max(1.0));
             *most = ahead;
         }
-        for (sample, most) in frame.iter_mut().zip(most) {
+        for (i, most) in most.into_iter().enumerate() {
             self.gain = (self.gain + (1.0 - self.gain) * RELEASE).min(most);
-            *sample = (*sample * self.gain).clamp(-1.0, 1.0);
+            sound.mid[i] = (sound.mid[i] * self.gain).clamp(-1.0, 1.0);
+            sound.side[i] *= self.gain;
         }
         if self.gain >= FULL {
             self.gain = 1.0;
@@ -49,10 +52,10 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    fn tone(amplitude: f32, frequency: f32, at: usize) -> Frame {
-        std::array::from_fn(|i| {
+    fn tone(amplitude: f32, frequency: f32, at: usize) -> Sound {
+        Sound::mono(std::array::from_fn(|i| {
             amplitude * (((at * FRAME + i) as f32) * frequency * std::f32::consts::TAU / 48_000.0).sin()
-        })
+        }))
     }
 
     #[test]
@@ -62,7 +65,7 @@ mod tests {
             let sound = tone(1.0, 440.0, at);
             let mut limited = sound;
             limiter.limit(&mut limited);
-            assert_eq!(limited.map(f32::to_bits), sound.map(f32::to_bits));
+            assert_eq!(limited.mid.map(f32::to_bits), sound.mid.map(f32::to_bits));
         }
     }
 
@@ -73,14 +76,15 @@ mod tests {
             let sound = tone(2.5, 200.0, at);
             let mut limited = sound;
             limiter.limit(&mut limited);
-            assert!(limited.iter().all(|sample| sample.abs() <= 1.0));
+            assert!(limited.mid.iter().all(|sample| sample.abs() <= 1.0));
             if at > 0 {
                 // A cut wave would stay at full scale for two thirds of the time; this one keeps its form.
-                let full = limited.iter().filter(|sample| sample.abs() > 0.999).count();
+                let full = limited.mid.iter().filter(|sample| sample.abs() > 0.999).count();
                 assert!(full < FRAME / 10, "{full} samples at full scale in frame {at}");
                 let (dot, power) = sound
+                    .mid
                     .iter()
-                    .zip(&limited)
+                    .zip(&limited.mid)
                     .fold((0.0, (0.0, 0.0)), |(dot, (x, y)), (a, b)| (dot + a * b, (x + a * a, y + b * b)));
                 assert!(dot / (power.0 * power.1).sqrt() > 0.999);
             }
@@ -93,9 +97,9 @@ mod tests {
         limiter.limit(&mut tone(2.0, 1000.0, 0));
         let levels: Vec<f32> = (0..300)
             .map(|_| {
-                let mut frame = [0.5; FRAME];
-                limiter.limit(&mut frame);
-                frame[FRAME - 1]
+                let mut sound = Sound::mono([0.5; FRAME]);
+                limiter.limit(&mut sound);
+                sound.mid[FRAME - 1]
             })
             .collect();
         assert!(levels.windows(2).all(|two| two[1] >= two[0] && two[1] - two[0] < 0.02));

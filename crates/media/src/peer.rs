@@ -18,7 +18,7 @@ pub use reports::Report;
 pub use setup::Identity;
 
 use crate::audio::{Audio, ConnectionId};
-use crate::pipeline::Encoded;
+use crate::pipeline::Outbound;
 use crate::{Candidate, CandidateKind, DescriptionKind, IceServer, PathInfo, Route};
 use description::Remote;
 use nudge::Nudge;
@@ -138,7 +138,7 @@ impl Peer {
 pub struct Outgoing(Arc<TrackLocalStaticRTP>);
 
 impl Outgoing {
-    pub async fn send(&self, packet: &Encoded) {
+    pub async fn send(&self, packet: &Outbound) {
         let header = Header {
             version: 2,
             marker: packet.marker,

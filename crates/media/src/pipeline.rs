@@ -1,353 +1,144 @@
 //! Sound on its way out and in, as plain structs driven 10 ms at a time: no device, no task, no clock of their own.
 //!
-//! [`SendSide`] takes captured frames and yields packets. [`ReceiveSide`] takes packets with the time of their arrival and
-//! yields frames to play. The engine drives them by its devices; tests drive them as fast as they run.
+//! ```text
+//! captured -> SendSide (process, encode) -> Road, one a connection (protect, pace) -> packets
+//! packets -> ReceiveSide, one a connection (reorder, recover, decode, stretch) -> played
+//!               |-- missing: sequence numbers to be asked for again  --> Road::resend
+//!               '-- feedback: loss, its pattern, what the way carries --> Road::heed --> Plan --> SendSide::follow
+//! ```
+//!
+//! The engine drives them by its devices; the sound laboratory drives them as fast as they run.
 
-pub use crate::jitter::{Arrival, Counts};
+pub use crate::jitter::Counts;
+pub use crate::receive::{ReceiveSide, Received};
+pub use crate::road::{Road, RoadFigures};
+pub use crate::send::SendSide;
 
-use crate::jitter::{JitterBuffer, Next};
-use crate::opus::{self, Decoder, Encoder, OpusError};
-use crate::processing::Processor;
-use crate::stretch::{self, Tolerance};
-use crate::{FRAME, Frame, Processing, SILENCE};
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Samples of a packet that we send: 20 ms.
-pub const PACKET: usize = 2 * FRAME;
+/// Samples of a packet where nothing asks for a longer one: 20 ms.
+pub const PACKET: usize = 2 * crate::FRAME;
 
-/// An Opus packet and its place in the stream; RTP without the parts that a connection adds.
+/// The payload types in our descriptions. What a far side numbers differently is translated at the connection.
+pub const OPUS_PAYLOAD_TYPE: u8 = 111;
+pub const RED_PAYLOAD_TYPE: u8 = 63;
+
+/// Bytes that an RTP packet has beside its payload: IPv4 20, UDP 8, RTP 12, SRTP's tag 10 (RFC 3711).
+pub const OVERHEAD: usize = 50;
+
+/// How a payload is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Opus,
+    /// Several Opus packets in one (RFC 2198).
+    Red,
+}
+
+/// An Opus packet and its place in the stream.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     pub sequence: u16,
     pub timestamp: u32,
     /// First after a pause (RFC 3551, section 4.1).
     pub marker: bool,
+    /// How long it plays, in samples.
+    pub samples: u32,
     pub payload: Bytes,
 }
 
-/// Captured sound on its way to the network.
-pub struct SendSide {
-    processor: Processor,
-    encoder: Encoder,
-    pending: Vec<f32>,
-    sequence: u16,
-    timestamp: u32,
-    muted: bool,
-    paused: bool,
-}
-
-impl SendSide {
-    /// `start` gives the first sequence number and timestamp, which should be random (RFC 3550, section 5.1).
-    pub fn new(processing: Processing, start: u32) -> Result<Self, OpusError> {
-        Ok(Self {
-            processor: Processor::new(processing),
-            encoder: Encoder::new()?,
-            pending: Vec::with_capacity(PACKET),
-            sequence: start as u16,
-            timestamp: start,
-            muted: false,
-            paused: true,
-        })
-    }
-
-    pub fn set_processing(&mut self, processing: Processing) {
-        self.processor.set(processing);
-    }
-
-    /// While muted whatever is captured counts as silence, and silence is sent as rarely as possible.
-    pub fn set_muted(&mut self, muted: bool) {
-        self.muted = muted;
-        if muted {
-            self.pending.fill(0.0);
-        }
-        if let Err(error) = self.encoder.set_dtx(muted) {
-            tracing::warn!(%error, "discontinuous transmission not switched");
-        }
-    }
-
-    /// What is about to be played, for the echo canceller.
-    pub fn played(&mut self, frame: &Frame) {
-        self.processor.played(frame);
-    }
-
-    /// Takes 10 ms, cleans it in place, and yields a packet with every second call, unless there is none to send.
-    pub fn captured(&mut self, frame: &mut Frame) -> Option<Encoded> {
-        if self.muted {
-            *frame = SILENCE;
-        }
-        self.processor.captured(frame);
-        if self.muted {
-            // The processing still rings with what came before.
-            *frame = SILENCE;
-        }
-        self.pending.extend_from_slice(frame);
-        if self.pending.len() < PACKET {
-            return None;
-        }
-        let timestamp = self.timestamp;
-        self.timestamp = timestamp.wrapping_add(PACKET as u32);
-        let mut buffer = [0; opus::MAX_PACKET_BYTES];
-        let encoded = self.encoder.encode(&self.pending, &mut buffer);
-        self.pending.clear();
-        let packet = match encoded {
-            Ok(length) => &buffer[..length],
-            Err(error) => {
-                tracing::warn!(%error, "not encoded");
-                return None;
-            }
-        };
-        // The first of a pause is sent, so that the far side knows it for one.
-        let silent = opus::is_dtx(packet);
-        let (first, marker) = (!self.paused, self.paused && !silent);
-        self.paused = silent;
-        if silent && !first {
-            return None;
-        }
-        let sequence = self.sequence;
-        self.sequence = sequence.wrapping_add(1);
-        Some(Encoded { sequence, timestamp, marker, payload: Bytes::copy_from_slice(packet) })
-    }
-
-    /// Forgets what was captured but not encoded: nobody listens.
-    pub fn idle(&mut self, frame: &mut Frame) {
-        if self.muted {
-            *frame = SILENCE;
-        }
-        self.processor.captured(frame);
-        if self.muted {
-            *frame = SILENCE;
-        }
-        self.pending.clear();
-        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
-        self.paused = true;
+impl Encoded {
+    /// The packet without anything against loss.
+    pub fn plain(self) -> Outbound {
+        let Self { sequence, timestamp, marker, payload, .. } = self;
+        Outbound { form: Form::Opus, sequence, timestamp, marker, payload }
     }
 }
 
-/// What came of one second of receiving.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Received {
-    pub counts: Counts,
+/// RTP without the parts that a connection adds.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    pub form: Form,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub marker: bool,
+    pub payload: Bytes,
+}
+
+/// An RTP packet of one source, as it arrived. Times count from any fixed moment.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub at: Duration,
+    pub ssrc: u32,
+    pub form: Form,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub payload: Bytes,
+}
+
+/// What a far side can do with what we send it, by its description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Reads redundant packets (`audio/red`).
+    pub red: bool,
+    /// Asks for packets again (`a=rtcp-fb nack`).
+    pub nack: bool,
+    /// Decodes deep redundancy.
+    pub dred: bool,
+    /// Says how loss comes and what the way carries, beside the plain receiver report.
+    pub reports: bool,
+}
+
+/// What a receiver says of the packets it gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Feedback {
+    /// Share of packets, 0 to 1, lost on the way since the feedback before, whatever was recovered of them.
+    pub loss: f32,
+    /// The same of sound that had to be made up after all, where the receiver says so.
+    pub unrecovered: Option<f32>,
+    /// Mean length of the gaps that loss left, in milliseconds, where the receiver says so.
+    pub burst_ms: Option<f32>,
+    /// Interarrival jitter in milliseconds.
     pub jitter_ms: f32,
-    pub target_ms: f32,
-    /// Samples played, and those of them that were made up.
-    pub played: u32,
-    pub made_up: u32,
-    /// Packets rebuilt from their successor.
-    pub rebuilt: u32,
-    /// Mean time from arrival to playout of the packets decoded.
-    pub buffer_ms: f32,
-    /// Samples removed or added to follow the network.
-    pub stretched: u32,
+    /// Measured by whoever sends the packets; a receiver leaves it out.
+    pub round_trip_ms: Option<f32>,
+    /// The most that the way seems to carry, bits a second of whole packets; `None` while no limit was met, or known.
+    pub bandwidth: Option<u32>,
+    /// The highest sequence number that came, without wrap-around, as a receiver report has it.
+    pub highest_sequence: u32,
+    /// Packets lost in all.
+    pub cumulative_lost: u32,
 }
 
-/// Packets on their way to the speaker.
-pub struct ReceiveSide {
-    jitter: JitterBuffer,
-    decoder: Decoder,
-    /// Decoded and not played.
-    sound: VecDeque<f32>,
-    scratch: Vec<f32>,
-    /// Samples concealed in a row.
-    missing: usize,
-    /// Samples of a pause since the last packet.
-    paused: usize,
-    /// Samples in a row that nobody hears.
-    faint: usize,
-    decoded_in_row: u32,
-    tally: Tally,
+/// What the encoder is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Bits a second of Opus payload: 10,000 to 64,000, or 128,000 for original sound.
+    pub bitrate: u32,
+    /// 20, 40 or 60.
+    pub packet_ms: u8,
+    /// What the encoder is to expect, percent: it spends bits on [`Plan::fec`] and `dred_ms` accordingly.
+    pub expected_loss: u8,
+    pub fec: bool,
+    /// Deep redundancy, up to 1,000.
+    pub dred_ms: u16,
 }
 
-#[derive(Default)]
-struct Tally {
-    played: u32,
-    made_up: u32,
-    rebuilt: u32,
-    stretched: u32,
-    waited: Duration,
-    decoded: u32,
+impl Default for Plan {
+    fn default() -> Self {
+        Self { bitrate: 32_000, packet_ms: 20, expected_loss: 10, fec: true, dred_ms: 0 }
+    }
 }
 
-/// Concealment of a long loss fades from here,
-const FADE_FROM: usize = 60 * 48;
-/// and is silence from here.
-const FADE_TO: usize = 200 * 48;
-/// A pause of which the far side says nothing for so long is none: it would describe its noise again each 400 ms.
-const PAUSE_FROM: usize = 1000 * 48;
-/// What comes after sound that was faded rises over this.
-const RISE: usize = 5 * 48;
-/// No sample of what nobody hears is beyond -80 dBFS,
-const FAINT: f32 = 1e-4;
-/// and after so much of it the decoder rests.
-const REST_FROM: usize = 100 * 48;
-/// Sound is stretched where it is similar to itself; the farther off, the less similar it has to be.
-const FINE: Tolerance = Tolerance(0.85);
-const ROUGH: Tolerance = Tolerance(0.4);
-const FAR_OFF: i64 = 80 * 48;
-/// One change of speed at a time, so that it stays unheard.
-const STRETCH_MOST: usize = 480;
-
-/// What is left of made-up sound after so many samples of it.
-fn faded(samples: usize, from: usize) -> f32 {
-    let at = samples.saturating_sub(from) as f32 / (FADE_TO - FADE_FROM) as f32;
-    1.0 - at.min(1.0)
-}
-
-impl ReceiveSide {
-    pub fn new() -> Result<Self, OpusError> {
-        Ok(Self {
-            jitter: JitterBuffer::default(),
-            decoder: Decoder::new()?,
-            sound: VecDeque::with_capacity(4 * PACKET),
-            scratch: vec![0.0; opus::MAX_PACKET_SAMPLES],
-            missing: 0,
-            paused: 0,
-            faint: 0,
-            decoded_in_row: 0,
-            tally: Tally::default(),
+impl Plan {
+    /// What suits all ways: the encoder is one. The smallest rate, the strongest protection. `None` without any.
+    pub fn join(plans: impl IntoIterator<Item = Self>) -> Option<Self> {
+        plans.into_iter().reduce(|a, b| Self {
+            bitrate: a.bitrate.min(b.bitrate),
+            packet_ms: a.packet_ms.max(b.packet_ms),
+            expected_loss: a.expected_loss.max(b.expected_loss),
+            fec: a.fec || b.fec,
+            dred_ms: a.dred_ms.max(b.dred_ms),
         })
-    }
-
-    pub fn insert(&mut self, packet: Arrival) {
-        self.jitter.insert(packet, self.sound.len());
-    }
-
-    /// Fills the next 10 ms to be played.
-    pub fn playout(&mut self, now: Duration, frame: &mut Frame) {
-        while self.sound.len() < FRAME {
-            self.step(now);
-        }
-        for (sample, sound) in frame.iter_mut().zip(self.sound.drain(..FRAME)) {
-            *sample = sound;
-        }
-        self.tally.played += FRAME as u32;
-    }
-
-    /// How many packets were decoded since one was missing.
-    pub fn decoded_in_row(&self) -> u32 {
-        self.decoded_in_row
-    }
-
-    /// Nothing came for long: count from the beginning.
-    pub fn stalled(&mut self) {
-        self.decoded_in_row = 0;
-    }
-
-    /// The figures since the last call.
-    pub fn take_received(&mut self) -> Received {
-        let tally = std::mem::take(&mut self.tally);
-        Received {
-            counts: self.jitter.take_counts(),
-            jitter_ms: self.jitter.jitter_ms(),
-            target_ms: self.jitter.target_ms(),
-            played: tally.played,
-            made_up: tally.made_up,
-            rebuilt: tally.rebuilt,
-            buffer_ms: if tally.decoded == 0 {
-                0.0
-            } else {
-                tally.waited.as_secs_f32() * 1000.0 / tally.decoded as f32
-            },
-            stretched: tally.stretched,
-        }
-    }
-
-    fn step(&mut self, now: Duration) {
-        let unplayed = Duration::from_nanos(self.sound.len() as u64 * 1_000_000_000 / u64::from(crate::RATE));
-        match self.jitter.next(now) {
-            Next::Packet { payload, waited } => match self.decoder.decode(&payload, &mut self.scratch) {
-                Ok(samples) => {
-                    let from = faded(self.missing, FADE_FROM).min(faded(self.paused, PAUSE_FROM));
-                    if from < 1.0 {
-                        for (i, sample) in self.scratch[..samples.min(RISE)].iter_mut().enumerate() {
-                            *sample *= from + (1.0 - from) * i as f32 / RISE as f32;
-                        }
-                    }
-                    (self.missing, self.paused) = (0, 0);
-                    self.decoded_in_row = self.decoded_in_row.saturating_add(1);
-                    self.tally.decoded += 1;
-                    self.tally.waited += waited + unplayed;
-                    self.note_faint(samples);
-                    self.append(samples);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "packet not decoded");
-                    self.conceal();
-                }
-            },
-            Next::Rebuild { payload, missing } => {
-                let whole = opus::packet_samples(&payload).unwrap_or(PACKET);
-                match self.decoder.decode_fec(&payload, &mut self.scratch[..whole]) {
-                    Ok(samples) => {
-                        self.tally.rebuilt += 1;
-                        let missing = missing.min(samples);
-                        self.sound.extend(&self.scratch[samples - missing..samples]);
-                    }
-                    Err(_) => {
-                        self.conceal();
-                    }
-                }
-            }
-            Next::Conceal => {
-                let samples = self.conceal();
-                self.jitter.made_up(samples);
-            }
-            Next::Quiet => {
-                // In a pause the decoder goes on with the noise that the far side described last, and rests when there is
-                // none: most legs of a room are quiet most of the time.
-                if self.faint >= REST_FROM || self.decoder.conceal(&mut self.scratch[..FRAME]).is_err() {
-                    self.scratch[..FRAME].fill(0.0);
-                }
-                for (i, sample) in self.scratch[..FRAME].iter_mut().enumerate() {
-                    *sample *= faded(self.paused + i, PAUSE_FROM);
-                }
-                self.paused = self.paused.saturating_add(FRAME);
-                self.note_faint(FRAME);
-                self.sound.extend(&self.scratch[..FRAME]);
-                self.jitter.made_up(FRAME);
-            }
-            Next::Wait => self.sound.extend(&SILENCE),
-        }
-    }
-
-    fn note_faint(&mut self, samples: usize) {
-        let heard = self.scratch[..samples].iter().any(|sample| sample.abs() > FAINT);
-        self.faint = if heard { 0 } else { self.faint.saturating_add(samples) };
-    }
-
-    fn conceal(&mut self) -> usize {
-        let made = &mut self.scratch[..FRAME];
-        if self.missing >= FADE_TO || self.decoder.conceal(made).is_err() {
-            made.fill(0.0);
-        }
-        for (i, sample) in made.iter_mut().enumerate() {
-            *sample *= faded(self.missing + i, FADE_FROM);
-        }
-        self.sound.extend(&*made);
-        self.missing = self.missing.saturating_add(FRAME);
-        self.decoded_in_row = 0;
-        self.tally.made_up += FRAME as u32;
-        FRAME
-    }
-
-    /// Puts a decoded packet behind what waits, made longer or shorter where playout is off its target.
-    fn append(&mut self, samples: usize) {
-        let pressure = self.jitter.pressure();
-        if pressure == 0 {
-            self.sound.extend(&self.scratch[..samples]);
-            return;
-        }
-        let mut sound = self.scratch[..samples].to_vec();
-        let tolerance = if pressure.abs() > FAR_OFF { ROUGH } else { FINE };
-        let most = STRETCH_MOST.min(pressure.unsigned_abs() as usize + FRAME / 2);
-        let change = if pressure < 0 {
-            -(stretch::shorten(&mut sound, most, tolerance) as i64)
-        } else {
-            stretch::lengthen(&mut sound, most, tolerance) as i64
-        };
-        self.jitter.stretched(change);
-        self.tally.stretched += change.unsigned_abs() as u32;
-        self.sound.extend(&sound);
     }
 }

@@ -3,7 +3,7 @@
 //! Every played frame is given to [`Processor::played`] and every captured one to [`Processor::captured`], each once
 //! and in the order in which they happen; the canceller finds the delay between them by itself.
 
-use crate::{FRAME, Frame, Processing, RATE};
+use crate::{FRAME, Frame, NoiseSuppression as Suppression, Processing, RATE, Sound};
 use sonora::config::{
     AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression, Pipeline,
     TransparentModeType,
@@ -33,27 +33,27 @@ impl Processor {
     }
 
     /// What the speaker is about to play: the reference of the echo canceller.
-    pub fn played(&mut self, frame: &Frame) {
+    pub fn played(&mut self, sound: &Sound) {
         if self.wanted.echo_cancellation
             && let Some(chain) = &mut self.chain
         {
             // The only error is a wrong format, which the types exclude.
-            let _ = chain.process_render_f32(&[frame], &mut [&mut self.scratch]);
+            let _ = chain.process_render_f32(&[&sound.mid], &mut [&mut self.scratch]);
         }
     }
 
-    /// Cleans a captured frame in place.
-    pub fn captured(&mut self, frame: &mut Frame) {
+    /// Cleans captured sound in place.
+    pub fn captured(&mut self, sound: &mut Sound) {
         if let Some(chain) = &mut self.chain
-            && chain.process_capture_f32(&[&*frame], &mut [&mut self.scratch]).is_ok()
+            && chain.process_capture_f32(&[&sound.mid], &mut [&mut self.scratch]).is_ok()
         {
-            frame.copy_from_slice(&self.scratch);
+            sound.mid.copy_from_slice(&self.scratch);
         }
     }
 }
 
 fn any(wanted: Processing) -> bool {
-    wanted.echo_cancellation || wanted.noise_suppression || wanted.gain_control
+    wanted.echo_cancellation || wanted.noise_suppression != Suppression::Off || wanted.gain_control
 }
 
 fn chain(wanted: Processing) -> Option<Box<AudioProcessing>> {
@@ -85,7 +85,7 @@ fn config(wanted: Processing) -> Config {
         echo_canceller: wanted
             .echo_cancellation
             .then(|| EchoCanceller { transparent_mode: TRANSPARENT, ..EchoCanceller::default() }),
-        noise_suppression: wanted.noise_suppression.then(NoiseSuppression::default),
+        noise_suppression: (wanted.noise_suppression != Suppression::Off).then(NoiseSuppression::default),
         gain_controller2: wanted.gain_control.then(|| GainController2 {
             adaptive_digital: Some(AdaptiveDigital::default()),
             ..GainController2::default()

@@ -4,7 +4,7 @@
 //! without gaps, whatever is missing of those that came, so that each direction's losses can be told apart.
 
 use crate::check::line::{Line, LineEvent};
-use crate::pipeline::Encoded;
+use crate::pipeline::{Form, Outbound};
 use crate::{DescriptionKind, IceServer, Route};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -97,8 +97,8 @@ async fn reflect(
             }
             LineEvent::Connected => {}
             LineEvent::Packet(packet) => {
-                let packet =
-                    Encoded { sequence: 0, timestamp: packet.timestamp, marker: false, payload: packet.payload };
+                let (timestamp, payload) = (packet.timestamp, packet.payload);
+                let packet = Outbound { form: Form::Opus, sequence: 0, timestamp, marker: false, payload };
                 if timeout_at(until, line.send(&packet)).await.is_err() {
                     break ReflectorEnd::Told;
                 }

@@ -2,12 +2,12 @@
 
 mod common;
 
-use bellwire_media::pipeline::{Arrival, Encoded, ReceiveSide, Received, SendSide};
-use bellwire_media::{FRAME, Processing};
+use bellwire_media::pipeline::{Arrival, Encoded, Form, ReceiveSide, Received, SendSide};
+use bellwire_media::{FRAME, Processing, Sound};
 use common::{Dice, likeness, speech};
 use std::time::Duration;
 
-const OFF: Processing = Processing { echo_cancellation: false, noise_suppression: false, gain_control: false };
+const OFF: Processing = Processing::OFF;
 const SECONDS: f32 = 20.0;
 
 /// What happens to a packet on its way: `None` when it is lost, else its delay; and how often it arrives.
@@ -36,8 +36,8 @@ fn send(voice: &[f32], muted: impl Fn(usize) -> bool) -> Vec<(Duration, Encoded)
             was = !was;
             side.set_muted(was);
         }
-        let mut frame: [f32; FRAME] = chunk.try_into().unwrap();
-        if let Some(packet) = side.captured(&mut frame) {
+        let mut sound = Sound::mono(chunk.try_into().unwrap());
+        if let Some(packet) = side.captured(&mut sound) {
             packets.push((Duration::from_millis(10 * (i as u64 + 1)), packet));
         }
     }
@@ -53,6 +53,7 @@ fn receive(packets: &[(Duration, Encoded)], frames: usize, fate: Fate) -> Heard 
             let arrival = Arrival {
                 at,
                 ssrc: 9,
+                form: Form::Opus,
                 sequence: packet.sequence,
                 timestamp: packet.timestamp,
                 payload: packet.payload.clone(),
@@ -69,9 +70,9 @@ fn receive(packets: &[(Duration, Encoded)], frames: usize, fate: Fate) -> Heard 
         while let Some(arrival) = coming.next_if(|arrival| arrival.at <= now) {
             side.insert(arrival);
         }
-        let mut frame = [0.0; FRAME];
-        side.playout(now, &mut frame);
-        sound.extend_from_slice(&frame);
+        let mut played = Sound::SILENCE;
+        side.playout(now, &mut played);
+        sound.extend_from_slice(&played.mid);
         if i % 100 == 99 {
             seconds.push(side.take_received());
         }
@@ -272,14 +273,15 @@ fn wild_packets_are_survived() {
         let payload: Vec<u8> = (0..length).map(|_| (dice.roll() * 256.0) as u8).collect();
         let wild = |dice: &mut Dice| (dice.roll() * 65_536.0) as u32;
         side.insert(Arrival {
+            form: Form::Opus,
             at: Duration::from_millis(i),
             ssrc: if dice.roll() < 0.01 { wild(&mut dice) } else { 1 },
             sequence: wild(&mut dice) as u16,
             timestamp: wild(&mut dice) << 16,
             payload: payload.into(),
         });
-        let mut frame = [0.0; FRAME];
-        side.playout(Duration::from_millis(i), &mut frame);
-        assert!(frame.iter().all(|sample| sample.is_finite()));
+        let mut played = Sound::SILENCE;
+        side.playout(Duration::from_millis(i), &mut played);
+        assert!(played.mid.iter().all(|sample| sample.is_finite()));
     }
 }

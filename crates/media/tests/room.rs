@@ -107,7 +107,7 @@ fn tones_in(sound: &[f32]) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_dropped_is_heard_no_more_the_others_go_on_and_can_take_somebody_in_again() {
     let folder = Folder::new("room-dropped");
-    let off = Processing { echo_cancellation: false, noise_suppression: false, gain_control: false };
+    let off = Processing::OFF;
     let sounds: Vec<Vec<f32>> = TONES.iter().map(|frequency| tone(*frequency, 60)).collect();
     let mut three = people(&folder, &sounds, off);
     open_all(&three);

@@ -8,7 +8,7 @@ use std::f32::consts::TAU;
 use std::time::Duration;
 use tokio::time::Instant;
 
-const OFF: Processing = Processing { echo_cancellation: false, noise_suppression: false, gain_control: false };
+const OFF: Processing = Processing::OFF;
 /// Of the tone.
 const HERTZ: f32 = 300.0;
 const AMPLITUDE: f32 = 0.3;

@@ -59,6 +59,7 @@ impl Shown<'_> {
             echo_cancellation: processing.echo_cancellation,
             noise_suppression: processing.noise_suppression,
             gain_control: processing.gain_control,
+            original_sound: processing.original_sound,
         }
     }
 

@@ -5,9 +5,9 @@
 use super::measure::{self, Ear, EchoFigures, MicrophoneFigures};
 use crate::devices::{DeviceEvent, DeviceFault, DeviceKind, End, Pacer, Sink, Slot, SlotOrder, Source};
 use crate::meter::Meter;
-use crate::pipeline::{Encoded, SendSide};
+use crate::pipeline::{Encoded, Outbound, SendSide};
 use crate::processing::Processor;
-use crate::{Config, DeviceChoice, FRAME, Frame, Processing, SILENCE};
+use crate::{Config, DeviceChoice, FRAME, NoiseSuppression, Processing, SILENCE, Sound};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ pub enum EarsNote {
         microphone: Result<MicrophoneFigures, DeviceFault>,
         speaker: Result<(), DeviceFault>,
     },
-    Packet(Encoded),
+    Packet(Outbound),
     /// Of the microphone, while a voice is waited for and recorded; as [`Event::Level`](crate::Event::Level).
     Level(f32),
     /// `from`: the timestamp of the first packet of the sentence.
@@ -170,7 +170,7 @@ impl Thread {
             Inner::Device(DeviceEvent::OutputOpened { .. }) => self.opened[1] = Some(Ok(())),
             Inner::Device(DeviceEvent::InputMissing { why }) => self.opened[0] = Some(Err(why)),
             Inner::Device(DeviceEvent::OutputMissing { why }) => self.opened[1] = Some(Err(why)),
-            Inner::Device(DeviceEvent::InputSilent | DeviceEvent::InputHeard) => {}
+            Inner::Device(DeviceEvent::InputSilent | DeviceEvent::InputHeard | DeviceEvent::OutputHeld { .. }) => {}
         }
     }
 
@@ -210,9 +210,9 @@ impl Thread {
         Ok(())
     }
 
-    fn read(&mut self, now: Instant, frame: &mut Frame) -> Option<bool> {
+    fn read(&mut self, now: Instant, sound: &mut Sound) -> Option<bool> {
         let source = self.source.as_mut()?;
-        source.read(now, frame).then(|| source.expects_sound())
+        source.read(now, sound).then(|| source.expects_sound())
     }
 
     fn room(&mut self) -> Next {
@@ -221,12 +221,12 @@ impl Thread {
         let (microphone, speaker) = (outcome(&self.opened[0]), outcome(&self.opened[1]));
         let mut ear = Ear::default();
         let until = Instant::now() + ROOM;
-        let mut frame = SILENCE;
+        let mut sound = Sound::SILENCE;
         while microphone.is_ok() && Instant::now() < until {
             self.tick()?;
             self.play_silence();
-            while let Some(expected) = self.read(Instant::now(), &mut frame) {
-                ear.hear(&frame, expected);
+            while let Some(expected) = self.read(Instant::now(), &mut sound) {
+                ear.hear(&sound.mid, expected);
             }
         }
         let microphone = microphone.map(|()| ear.figures(false));
@@ -236,7 +236,7 @@ impl Thread {
     fn play_silence(&mut self) {
         if let Some(sink) = &mut self.sink {
             while sink.wants(Instant::now()) {
-                sink.write(&SILENCE);
+                sink.write(&Sound::SILENCE);
             }
         }
     }
@@ -250,22 +250,22 @@ impl Thread {
         let (mut ear, mut frames, mut began, mut quiet) = (Ear::default(), 0usize, None, 0usize);
         let until = Instant::now() + WAIT_FOR_VOICE;
         let mut meter = Meter::default();
-        let mut frame = SILENCE;
+        let mut sound = Sound::SILENCE;
         'all: loop {
             self.tick()?;
             self.play_silence();
-            while let Some(expected) = self.read(Instant::now(), &mut frame) {
-                let begins = ear.hear(&frame, expected);
+            while let Some(expected) = self.read(Instant::now(), &mut sound) {
+                let begins = ear.hear(&sound.mid, expected);
                 if begins && began.is_none() {
                     began = Some(frames);
                 }
                 quiet = if begins || ear.goes_on() { 0 } else { quiet + 1 };
                 frames += 1;
-                meter.add(&frame);
+                meter.add(&sound.mid);
                 if frames.is_multiple_of(LEVEL_FRAMES) {
                     let _ = self.notes.try_send(EarsNote::Level(meter.take()));
                 }
-                if let Some(packet) = send.captured(&mut frame) {
+                if let Some(packet) = send.captured(&mut sound).map(Encoded::plain) {
                     // A full mailbox loses the packet.
                     let _ = self.notes.try_send(EarsNote::Packet(packet));
                 }
@@ -290,14 +290,19 @@ impl Thread {
 
     fn listen(&mut self, sound: &[f32]) -> Next {
         self.open()?;
-        let processing = Processing { noise_suppression: false, gain_control: false, ..self.config.processing };
+        let processing = Processing {
+            noise_suppression: NoiseSuppression::Off,
+            gain_control: false,
+            original_sound: false,
+            ..self.config.processing
+        };
         let mut processor = Processor::new(processing);
         let (mut played, mut captured, mut cancelled) = (Vec::new(), Vec::new(), Vec::new());
         let mut rest = sound.chunks(FRAME);
         let frames = sound.len().div_ceil(FRAME) + AFTER_FRAMES;
         let until = Instant::now() + Duration::from_millis(10 * frames as u64 + 1_500);
         let mut pacer = Pacer::new(Instant::now());
-        let mut frame = SILENCE;
+        let mut heard = Sound::SILENCE;
         // The two begin together: what a device gathered while the other opened does not count.
         if let Some(source) = &mut self.source {
             source.discard(Instant::now());
@@ -313,20 +318,21 @@ impl Thread {
                 if !wanted || played.len() >= frames * FRAME {
                     break;
                 }
-                frame = SILENCE;
+                let mut frame = SILENCE;
                 if let Some(chunk) = rest.next() {
                     frame[..chunk.len()].copy_from_slice(chunk);
                 }
-                processor.played(&frame);
+                let playing = Sound::mono(frame);
+                processor.played(&playing);
                 if let Some(sink) = &mut self.sink {
-                    sink.write(&frame);
+                    sink.write(&playing);
                 }
                 played.extend_from_slice(&frame);
             }
-            while let Some(_expected) = self.read(Instant::now(), &mut frame) {
-                captured.extend_from_slice(&frame);
-                processor.captured(&mut frame);
-                cancelled.extend_from_slice(&frame);
+            while let Some(_expected) = self.read(Instant::now(), &mut heard) {
+                captured.extend_from_slice(&heard.mid);
+                processor.captured(&mut heard);
+                cancelled.extend_from_slice(&heard.mid);
             }
         }
         // A file hears no speaker, and may well say the same sentence again.

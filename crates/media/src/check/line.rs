@@ -4,7 +4,7 @@
 
 use crate::audio::{Audio, ConnectionId, Packet};
 use crate::peer::{Identity, Outgoing, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings};
-use crate::pipeline::{Arrival, Encoded};
+use crate::pipeline::{Arrival, Outbound};
 use crate::{Candidate, DescriptionKind, IceServer, Leg, Route};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -93,10 +93,10 @@ impl Line {
 
     /// Sends if connected. Packets are numbered here, whoever made them: a number that was used before would be taken for a
     /// replay (RFC 3711, section 3.3.2).
-    pub async fn send(&mut self, packet: &Encoded) {
+    pub async fn send(&mut self, packet: &Outbound) {
         if let Some(outgoing) = &self.outgoing {
             self.sequence = self.sequence.wrapping_add(1);
-            outgoing.send(&Encoded { sequence: self.sequence, ..packet.clone() }).await;
+            outgoing.send(&Outbound { sequence: self.sequence, ..packet.clone() }).await;
         }
     }
 

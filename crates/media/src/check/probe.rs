@@ -4,7 +4,7 @@
 //! gaps: so a gap in its numbers is a loss on the way down, and a probe that is missing without such a gap was lost on
 //! the way up.
 
-use crate::pipeline::{Arrival, Encoded};
+use crate::pipeline::{Arrival, Form, Outbound};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -45,13 +45,14 @@ pub struct Probes {
 }
 
 impl Probes {
-    pub fn next(&mut self, now: Duration) -> Encoded {
+    pub fn next(&mut self, now: Duration) -> Outbound {
         let number = self.sent;
         self.sent += 1;
         let mut payload = vec![0xA5; BYTES];
         payload[..4].copy_from_slice(&number.to_be_bytes());
         payload[4..12].copy_from_slice(&(now.as_micros() as u64).to_be_bytes());
-        Encoded {
+        Outbound {
+            form: Form::Opus,
             sequence: number as u16,
             timestamp: number.wrapping_mul(SAMPLES),
             marker: false,
@@ -147,7 +148,7 @@ mod tests {
             if down(reflected) {
                 let at = at + Duration::from_millis(delay(n));
                 let (sequence, timestamp, payload) = (reflected, packet.timestamp, packet.payload);
-                probes.take(&Arrival { at, ssrc: 1, sequence, timestamp, payload });
+                probes.take(&Arrival { at, ssrc: 1, form: Form::Opus, sequence, timestamp, payload });
             }
         }
         probes.figures(Duration::from_millis(90))

@@ -12,6 +12,7 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 fn check() -> SoundCheck {
     let file = |name: &str| DeviceChoice::Wav(PathBuf::from(name));
     SoundCheck::start(Config {
+        ring: None,
         input: file("not-opened.wav"),
         output: file("not-opened-either.wav"),
         processing: Processing::default(),

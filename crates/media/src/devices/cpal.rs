@@ -6,7 +6,7 @@
 use super::realtime::{self, CaptureEnd, PlayoutEnd};
 use super::resample::Resampler;
 use super::{DeviceFault, DeviceInfo, DeviceKind, Sink, Source};
-use crate::{FRAME, Frame, RATE};
+use crate::{FRAME, RATE, Sound};
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, Device, ErrorKind, Host, SampleFormat, Stream, StreamConfig, SupportedBufferSize};
 use std::collections::VecDeque;
@@ -313,7 +313,7 @@ struct Microphone {
 }
 
 impl Source for Microphone {
-    fn read(&mut self, _now: Instant, frame: &mut Frame) -> bool {
+    fn read(&mut self, _now: Instant, sound: &mut Sound) -> bool {
         if self.end.available() > self.rate * MOST_WAITING_MS / 1000 {
             self.end.drop_oldest(self.rate / 50);
         }
@@ -323,7 +323,8 @@ impl Source for Microphone {
             }
             self.resampler.convert(&self.chunk, &mut self.ready);
         }
-        for (to, from) in frame.iter_mut().zip(self.ready.drain(..FRAME)) {
+        *sound = Sound::SILENCE;
+        for (to, from) in sound.mid.iter_mut().zip(self.ready.drain(..FRAME)) {
             *to = from;
         }
         true
@@ -362,14 +363,14 @@ impl Sink for Speaker {
         self.end.waiting() < (callback + self.rate / 200 + self.extra).min(most.max(callback))
     }
 
-    fn write(&mut self, frame: &Frame) {
+    fn write(&mut self, sound: &Sound) {
         self.calm += 1;
         if self.calm >= CALM_FRAMES {
             self.calm = 0;
             self.extra = self.extra.saturating_sub(self.rate / 400);
         }
         self.converted.clear();
-        self.resampler.convert(frame, &mut self.converted);
+        self.resampler.convert(&sound.mid, &mut self.converted);
         self.end.write(&self.converted);
     }
 }

@@ -13,13 +13,13 @@ mod wav;
 pub use crate::interface::{DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind};
 pub use slot::{End, Slot, SlotOrder};
 
-use crate::Frame;
+use crate::Sound;
 use std::time::{Duration, Instant};
 
 /// The sound thread's end of an open microphone.
 pub trait Source: Send {
-    /// Fills a frame if 10 ms more have been captured by now.
-    fn read(&mut self, now: Instant, frame: &mut Frame) -> bool;
+    /// Fills in the sound if 10 ms more have been captured by now.
+    fn read(&mut self, now: Instant, sound: &mut Sound) -> bool;
     /// Forgets everything captured until now without looking at it.
     fn discard(&mut self, now: Instant);
     /// Whether nothing but zeros would be remarkable.
@@ -30,7 +30,7 @@ pub trait Source: Send {
 pub trait Sink: Send {
     /// Whether 10 ms more should be written now.
     fn wants(&mut self, now: Instant) -> bool;
-    fn write(&mut self, frame: &Frame);
+    fn write(&mut self, sound: &Sound);
 }
 
 /// The microphones and speakers of this machine, as the system names them.

@@ -5,7 +5,7 @@
 
 use super::resample::Resampler;
 use super::{DeviceFault, Pacer, Sink, Source};
-use crate::{FRAME, Frame, RATE, SILENCE};
+use crate::{FRAME, RATE, Sound};
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -107,7 +107,7 @@ impl WavSource {
 }
 
 impl Source for WavSource {
-    fn read(&mut self, now: Instant, frame: &mut Frame) -> bool {
+    fn read(&mut self, now: Instant, sound: &mut Sound) -> bool {
         if !self.pacer.due(now) {
             return false;
         }
@@ -116,8 +116,8 @@ impl Source for WavSource {
             self.advance();
         }
         let have = self.ready.len().min(FRAME);
-        *frame = SILENCE;
-        for (to, from) in frame.iter_mut().zip(self.ready.drain(..have)) {
+        *sound = Sound::SILENCE;
+        for (to, from) in sound.mid.iter_mut().zip(self.ready.drain(..have)) {
             *to = from;
         }
         true
@@ -157,10 +157,10 @@ impl Sink for WavSink {
         self.pacer.due(now)
     }
 
-    fn write(&mut self, frame: &Frame) {
+    fn write(&mut self, sound: &Sound) {
         let Some(writer) = &mut self.writer else { return };
         let mut result = Ok(());
-        for sample in frame {
+        for sample in &sound.mid {
             result = result.and_then(|()| writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16));
         }
         self.unflushed += FRAME;
@@ -221,9 +221,9 @@ mod tests {
 
     fn read_all(source: &mut WavSource, from: Instant, milliseconds: u64) -> Vec<f32> {
         let mut sound = Vec::new();
-        let mut frame = SILENCE;
-        while source.read(from + Duration::from_millis(milliseconds), &mut frame) {
-            sound.extend_from_slice(&frame);
+        let mut read = Sound::SILENCE;
+        while source.read(from + Duration::from_millis(milliseconds), &mut read) {
+            sound.extend_from_slice(&read.mid);
         }
         sound
     }
@@ -279,7 +279,7 @@ mod tests {
         let file = File::new("killed");
         let mut sink = WavSink::open(&file.0, false, Instant::now()).unwrap();
         assert_eq!(WavReader::open(&file.0).unwrap().len(), 0);
-        (0..250).for_each(|_| sink.write(&[0.25; FRAME]));
+        (0..250).for_each(|_| sink.write(&Sound::mono([0.25; FRAME])));
         std::mem::forget(sink);
         let reader = WavReader::open(&file.0).unwrap();
         assert_eq!((reader.len(), reader.spec().sample_rate), (96_000, RATE));
@@ -290,7 +290,7 @@ mod tests {
         let file = File::new("continued");
         for (append, frames) in [(false, 100), (true, 200), (false, 100)] {
             let mut sink = WavSink::open(&file.0, append, Instant::now()).unwrap();
-            (0..100).for_each(|_| sink.write(&SILENCE));
+            (0..100).for_each(|_| sink.write(&Sound::SILENCE));
             drop(sink);
             assert_eq!(WavReader::open(&file.0).unwrap().len() as usize, frames * FRAME);
         }

@@ -3,7 +3,7 @@
 use crate::emodel;
 use crate::peer::{Outgoing, Peer, Report};
 use crate::pipeline::Received;
-use crate::{Generation, PathInfo, Stats};
+use crate::{Generation, PathInfo, Protection, Stats};
 use tokio::time::Instant;
 
 pub struct Connected {
@@ -73,7 +73,17 @@ impl Connected {
             loss_out: self.report.map(|report| report.loss),
             jitter_in_ms: received.jitter_ms,
             jitter_out_ms: self.report.map(|report| report.jitter_ms),
+            burst_in_ms: 0.0,
             concealed,
+            recovered: share(received.rebuilt, received.played),
+            stretched: share(received.stretched, received.played),
+            target_ms: received.target_ms,
+            bandwidth_out: None,
+            protection: Protection::default(),
+            microphone_dbfs: 0.0,
+            echo_return_loss_db: None,
+            own_voice_back_db: None,
+            late_ticks: 0,
             buffer_ms: received.buffer_ms,
             bitrate_in: counts.bytes * 8,
             bitrate_out: sent_bytes * 8,

@@ -254,7 +254,7 @@ pub fn told(said: &[(Instant, Event)]) -> Vec<String> {
             Event::Dropped { leg } => Some(format!("dropped {leg:?}")),
             Event::Closed => Some("closed".into()),
             Event::Device(event) => Some(format!("{event:?}")),
-            Event::Stats { .. } | Event::Level { .. } | Event::Speaking { .. } => None,
+            Event::Stats { .. } | Event::Level { .. } | Event::Speaking { .. } | Event::SpeakingMuted => None,
         })
         .collect()
 }

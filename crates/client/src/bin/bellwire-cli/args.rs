@@ -2,7 +2,8 @@
 
 use crate::session::Role;
 use bellwire_client::{
-    BookingId, Config, DeviceChoice, DeviceId, IceServer, JoinLink, Processing, RoomId, Token, Url, media,
+    BookingId, Config, DeviceChoice, DeviceId, IceServer, JoinLink, NoiseSuppression, Processing, RoomId, Token, Url,
+    media,
 };
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -283,9 +284,11 @@ impl DeviceOptions {
             output,
             processing: Processing {
                 echo_cancellation: !self.no_aec,
-                noise_suppression: !self.no_ns,
+                noise_suppression: if self.no_ns { NoiseSuppression::Off } else { NoiseSuppression::default() },
                 gain_control: !self.no_agc,
+                original_sound: false,
             },
+            ring: None,
             ice_servers: self.ice_servers.as_deref().map(ice_servers).transpose()?.unwrap_or_default(),
             bind: self.bind,
         };

@@ -465,6 +465,9 @@ fn write_device(f: &mut fmt::Formatter<'_>, event: &DeviceEvent) -> fmt::Result 
         DeviceEvent::OutputOpened { name, fallback } => write!(f, "speaker: {name}{}", instead(fallback)),
         DeviceEvent::InputMissing { why } => write!(f, "no microphone: {}", device_sentence(why)),
         DeviceEvent::OutputMissing { why } => write!(f, "no speaker: {}", device_sentence(why)),
+        DeviceEvent::OutputHeld { name } => {
+            write!(f, "the headset is gone, and nothing is played on {name} until that is allowed")
+        }
         DeviceEvent::InputSilent => {
             f.write_str("the microphone gives only silence: allow it in the system's settings, or switch it on")
         }
