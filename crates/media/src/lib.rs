@@ -14,6 +14,7 @@
 
 mod audio;
 pub mod check;
+mod congestion;
 mod devices;
 mod emodel;
 mod engine;
@@ -22,7 +23,9 @@ mod interface;
 mod jitter;
 mod limiter;
 mod meter;
+mod muted;
 mod opus;
+mod own_voice;
 mod peer;
 pub mod pipeline;
 mod processing;

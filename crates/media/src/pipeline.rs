@@ -142,3 +142,28 @@ impl Plan {
         })
     }
 }
+
+/// What may be done against a bad way. All of it, but where the laboratory asks what each is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// Lost packets are asked for again, and sent again.
+    pub resend: bool,
+    /// Copies of earlier packets ride along (RFC 2198).
+    pub copies: bool,
+    /// The codec's own copy of the packet before.
+    pub fec: bool,
+    /// Deep redundancy.
+    pub dred: bool,
+    /// Concealment by the codec's neural model.
+    pub deep_plc: bool,
+    /// Playout is made faster and slower to follow the network.
+    pub stretch: bool,
+    /// The rate follows what the way carries.
+    pub rate: bool,
+}
+
+impl Default for Mechanisms {
+    fn default() -> Self {
+        Self { resend: true, copies: true, fec: true, dred: true, deep_plc: true, stretch: true, rate: true }
+    }
+}

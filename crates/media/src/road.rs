@@ -3,12 +3,13 @@
 //! A [`Road`] knows neither clock nor network: packets, the far side's [`Feedback`] and the time are handed in. Its
 //! [`Plan`] is what it asks of the encoder, which all roads share ([`Plan::join`]).
 
-use crate::pipeline::{Abilities, Encoded, Feedback, Outbound, Plan};
+use crate::pipeline::{Abilities, Encoded, Feedback, Mechanisms, Outbound, Plan};
 use crate::{Protection, ProtectionReason};
 use std::time::Duration;
 
 pub struct Road {
     abilities: Abilities,
+    mechanisms: Mechanisms,
     original: bool,
     bytes: u32,
 }
@@ -27,7 +28,12 @@ pub struct RoadFigures {
 
 impl Road {
     pub fn new(abilities: Abilities) -> Self {
-        Self { abilities, original: false, bytes: 0 }
+        Self::with(abilities, Mechanisms::default())
+    }
+
+    /// A road that leaves some of it out, to learn what that part is worth.
+    pub fn with(abilities: Abilities, mechanisms: Mechanisms) -> Self {
+        Self { abilities, mechanisms, original: false, bytes: 0 }
     }
 
     /// For original sound, bandwidth is spent on it first.
@@ -51,7 +57,7 @@ impl Road {
 
     /// What this way asks of the encoder now.
     pub fn plan(&mut self, _now: Duration) -> Plan {
-        let _ = self.abilities;
+        let _ = (self.abilities, self.mechanisms);
         Plan { bitrate: if self.original { 128_000 } else { Plan::default().bitrate }, ..Plan::default() }
     }
 
