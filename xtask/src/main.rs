@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod bundle;
 mod demo;
+mod fuzz;
 mod laboratory;
 mod node;
 mod step;
@@ -31,6 +32,8 @@ enum Task {
     Test(suite::Options),
     /// Measures a release build.
     Bench(bench::Options),
+    /// Looks for packets that break the jitter buffer or the readers of RTP payloads.
+    Fuzz(fuzz::Options),
     /// Calls behind translators and firewalls and on bad paths, and their interruptions; as root, on Linux.
     Lab(laboratory::Options),
     /// What a laboratory that has ended leaves to be taken away.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => suite::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Lab(options) => laboratory::run(&options),
         Task::LabSweep { process } => xtask::lab::net::sweep(process),
         Task::LabEmulator(path) => laboratory::carry(&path),

@@ -5,7 +5,7 @@
 
 use crate::build::{self, TestProgram};
 use crate::system::{self, Purpose};
-use crate::{laboratory, step, tidy};
+use crate::{fuzz, laboratory, step, tidy};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -48,6 +48,8 @@ enum Phase {
     Windows,
     /// The network laboratory: calls behind translators and firewalls, and their interruptions.
     Network,
+    /// The fuzzers, for a minute.
+    Fuzz,
 }
 
 const ALL: &[Phase] = &[
@@ -62,6 +64,7 @@ const ALL: &[Phase] = &[
     Phase::Browser,
     Phase::Windows,
     Phase::Network,
+    Phase::Fuzz,
 ];
 const FAST: &[Phase] = &[Phase::Fmt, Phase::Tidy, Phase::Clippy, Phase::Unit, Phase::Simulation];
 
@@ -79,12 +82,13 @@ impl Phase {
             Self::Browser => "browser",
             Self::Windows => "windows",
             Self::Network => "network",
+            Self::Fuzz => "fuzz",
         }
     }
 
     fn needs_build(self) -> bool {
         match self {
-            Self::Fmt | Self::Tidy | Self::Clippy | Self::Simulation => false,
+            Self::Fmt | Self::Tidy | Self::Clippy | Self::Simulation | Self::Fuzz => false,
             Self::Unit | Self::Server | Self::Media | Self::Client | Self::Browser | Self::Windows | Self::Network => {
                 true
             }
@@ -105,7 +109,7 @@ impl Phase {
                 let simulation = test.package == "bellwire-call";
                 (!test.is_integration && !simulation) || of("bellwire-signaling") || of("bellwire-call") || of("xtask")
             }
-            Self::Fmt | Self::Tidy | Self::Clippy | Self::Simulation | Self::Network => false,
+            Self::Fmt | Self::Tidy | Self::Clippy | Self::Simulation | Self::Network | Self::Fuzz => false,
         }
     }
 
@@ -121,7 +125,8 @@ impl Phase {
             | Self::Server
             | Self::Media
             | Self::Client
-            | Self::Network => None,
+            | Self::Network
+            | Self::Fuzz => None,
         }
     }
 }
@@ -238,6 +243,7 @@ fn one(phase: Phase, fast: bool, tests: &[TestProgram], sum: &mut Counts) -> Res
             sum.add(doc_tests()?);
         }
         Phase::Network => sum.add(laboratory::in_suite()?),
+        Phase::Fuzz => sum.add(Counts { passed: fuzz::in_suite()?, ..Counts::default() }),
         Phase::Server | Phase::Media | Phase::Client | Phase::Browser | Phase::Windows => {
             let mut any = false;
             for test in tests.iter().filter(|test| phase.owns(test)) {
