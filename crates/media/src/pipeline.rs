@@ -10,6 +10,7 @@
 //! The engine drives them by its devices; the sound laboratory drives them as fast as they run.
 
 pub use crate::jitter::Counts;
+pub use crate::processing::Processor;
 pub use crate::receive::{ReceiveSide, Received};
 pub use crate::road::{Road, RoadFigures};
 pub use crate::send::SendSide;

@@ -42,6 +42,11 @@ impl Processor {
         }
     }
 
+    /// By how many decibels the echo is lowered; `None` while there was none to be lowered.
+    pub fn echo_return_loss_db(&self) -> Option<f32> {
+        None
+    }
+
     /// Cleans captured sound in place.
     pub fn captured(&mut self, sound: &mut Sound) {
         if let Some(chain) = &mut self.chain
