@@ -9,8 +9,9 @@ pub struct Congestion {
 }
 
 impl Congestion {
-    /// A packet of so many bytes, headers included, came at `at`; `timestamp` is that of its RTP header.
-    pub fn arrived(&mut self, at: Duration, timestamp: u32, _bytes_on_the_wire: usize) {
+    /// A packet of so many bytes, headers included, came at `at`. `timestamp` is that of its RTP header, and it plays
+    /// `samples` from there.
+    pub fn arrived(&mut self, at: Duration, timestamp: u32, _samples: u32, _bytes_on_the_wire: usize) {
         self.newest = Some((at, timestamp));
     }
 

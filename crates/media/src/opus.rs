@@ -1,4 +1,4 @@
-//! A thin, safe wrapping of libopus: one encoder for speech at 48 kHz mono, one decoder with concealment and FEC.
+//! A thin, safe wrapping of libopus: an encoder for speech in one channel and one for whatever sounds in two, one decoder with concealment and FEC.
 //!
 //! Nothing is decided here: what is encoded how, and what is done about a missing packet, is the pipeline's affair.
 //! DRED and the deep concealment of libopus stay out until their weights are compiled in; the decoder already asks for
@@ -13,51 +13,111 @@ pub const MAX_PACKET_SAMPLES: usize = 5760;
 /// Bytes that suffice for any packet that the encoder is asked to make.
 pub const MAX_PACKET_BYTES: usize = 1275;
 
-const BITRATE: c_int = 32_000;
 /// At 9 the encoder takes more of a core than all processing together, for a gain that speech at this bitrate hardly shows.
-const ENCODER_COMPLEXITY: c_int = 5;
+const SPEECH_COMPLEXITY: c_int = 5;
+/// Music shows it.
+const ORIGINAL_COMPLEXITY: c_int = 9;
 /// From 5 up libopus conceals with its neural model, where that is compiled in.
 const DECODER_COMPLEXITY: c_int = 5;
-/// The encoder hardly spends bits on in-band FEC below this expectation.
-const EXPECTED_LOSS_PERCENT: c_int = 10;
-
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("opus: {0}")]
 pub struct OpusError(String);
 
-pub struct Encoder(NonNull<ffi::OpusEncoder>);
+/// What is encoded how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bits a second.
+    pub bitrate: u32,
+    /// Percent of the packets, 0 to 100, that the encoder is to expect lost: it spends bits on the next two accordingly.
+    pub expected_loss: u8,
+    /// Each packet carries a copy of the one before (RFC 6716, section 2.1.7).
+    pub fec: bool,
+    /// Each packet describes so many milliseconds of the past; 0 to 1,000, in steps of 10. It is taken out of the bitrate.
+    pub dred_ms: u16,
+}
+
+/// What is encoded: it cannot be changed in an encoder that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// One channel.
+    Speech,
+    /// Two channels, whatever sounds.
+    Original,
+}
+
+pub struct Encoder {
+    raw: NonNull<ffi::OpusEncoder>,
+    content: Content,
+    settings: Option<Settings>,
+    dtx: bool,
+}
 
 // SAFETY: libopus keeps no state outside the encoder; it may be used from any one thread at a time.
 unsafe impl Send for Encoder {}
 
 impl Encoder {
-    pub fn new() -> Result<Self, OpusError> {
+    pub fn new(content: Content) -> Result<Self, OpusError> {
+        let (channels, application, complexity, signal) = match content {
+            Content::Speech => (1, ffi::OPUS_APPLICATION_VOIP, SPEECH_COMPLEXITY, ffi::OPUS_SIGNAL_VOICE),
+            Content::Original => (2, ffi::OPUS_APPLICATION_AUDIO, ORIGINAL_COMPLEXITY, ffi::OPUS_SIGNAL_MUSIC),
+        };
         let mut code = 0;
         // SAFETY: plain values and a pointer to a local.
-        let raw = unsafe { ffi::opus_encoder_create(crate::RATE as i32, 1, ffi::OPUS_APPLICATION_VOIP, &mut code) };
+        let raw = unsafe { ffi::opus_encoder_create(crate::RATE as i32, channels, application, &mut code) };
         check(code)?;
-        let encoder = Self(NonNull::new(raw).ok_or_else(|| OpusError("no memory".into()))?);
-        encoder.control(ffi::OPUS_SET_BITRATE_REQUEST, BITRATE)?;
-        encoder.control(ffi::OPUS_SET_COMPLEXITY_REQUEST, ENCODER_COMPLEXITY)?;
-        encoder.control(ffi::OPUS_SET_SIGNAL_REQUEST, ffi::OPUS_SIGNAL_VOICE)?;
-        encoder.control(ffi::OPUS_SET_INBAND_FEC_REQUEST, 1)?;
-        encoder.control(ffi::OPUS_SET_PACKET_LOSS_PERC_REQUEST, EXPECTED_LOSS_PERCENT)?;
+        let raw = NonNull::new(raw).ok_or_else(|| OpusError("no memory".into()))?;
+        let encoder = Self { raw, content, settings: None, dtx: false };
+        encoder.control(ffi::OPUS_SET_COMPLEXITY_REQUEST, complexity)?;
+        encoder.control(ffi::OPUS_SET_SIGNAL_REQUEST, signal)?;
         Ok(encoder)
+    }
+
+    pub fn content(&self) -> Content {
+        self.content
+    }
+
+    /// Holds from the next packet. What does not change costs nothing.
+    pub fn set(&mut self, settings: Settings) -> Result<(), OpusError> {
+        let old = self.settings.replace(settings);
+        let Settings { bitrate, expected_loss, fec, dred_ms } = settings;
+        if old.map(|old| old.bitrate) != Some(bitrate) {
+            self.control(ffi::OPUS_SET_BITRATE_REQUEST, bitrate as c_int)?;
+        }
+        if old.map(|old| old.expected_loss) != Some(expected_loss) {
+            self.control(ffi::OPUS_SET_PACKET_LOSS_PERC_REQUEST, c_int::from(expected_loss.min(100)))?;
+        }
+        if old.map(|old| old.fec) != Some(fec) {
+            self.control(ffi::OPUS_SET_INBAND_FEC_REQUEST, c_int::from(fec))?;
+        }
+        if old.map(|old| old.dred_ms) != Some(dred_ms) {
+            // In units of 10 ms; libopus refuses more than 1,040 ms.
+            self.control(ffi::OPUS_SET_DRED_DURATION_REQUEST, c_int::from(dred_ms.min(1000) / 10))?;
+        }
+        Ok(())
     }
 
     /// With DTX, silence costs one small packet each 400 ms.
     pub fn set_dtx(&mut self, on: bool) -> Result<(), OpusError> {
-        self.control(ffi::OPUS_SET_DTX_REQUEST, c_int::from(on))
+        if self.dtx != on {
+            self.control(ffi::OPUS_SET_DTX_REQUEST, c_int::from(on))?;
+            self.dtx = on;
+        }
+        Ok(())
     }
 
-    /// Encodes 2.5 to 60 ms. A result of one or two bytes need not be sent (RFC 7587, section 3.1.3).
+    /// Encodes 2.5 to 60 ms; of original sound left and right take turns. A result of one or two bytes need not be sent
+    /// (RFC 7587, section 3.1.3).
     pub fn encode(&mut self, sound: &[f32], packet: &mut [u8]) -> Result<usize, OpusError> {
+        let samples = match self.content {
+            Content::Speech => sound.len(),
+            Content::Original => sound.len() / 2,
+        };
         // SAFETY: the lengths given are those of the slices.
         let written = unsafe {
             ffi::opus_encode_float(
-                self.0.as_ptr(),
+                self.raw.as_ptr(),
                 sound.as_ptr(),
-                sound.len() as c_int,
+                samples as c_int,
                 packet.as_mut_ptr(),
                 packet.len() as i32,
             )
@@ -67,14 +127,14 @@ impl Encoder {
 
     fn control(&self, request: c_int, value: c_int) -> Result<(), OpusError> {
         // SAFETY: every request used above takes one int by value.
-        check(unsafe { ffi::opus_encoder_ctl(self.0.as_ptr(), request, value) }).map(drop)
+        check(unsafe { ffi::opus_encoder_ctl(self.raw.as_ptr(), request, value) }).map(drop)
     }
 }
 
 impl Drop for Encoder {
     fn drop(&mut self) {
         // SAFETY: made by opus_encoder_create and dropped once.
-        unsafe { ffi::opus_encoder_destroy(self.0.as_ptr()) }
+        unsafe { ffi::opus_encoder_destroy(self.raw.as_ptr()) }
     }
 }
 
@@ -152,6 +212,17 @@ pub fn has_fec(packet: &[u8]) -> bool {
     !packet.is_empty() && unsafe { ffi::opus_packet_has_lbrr(packet.as_ptr(), packet.len() as i32) } == 1
 }
 
+/// The packet without what it says of the past beyond its copy of the frame before: a copy of it that comes later needs none.
+pub fn without_past(packet: &[u8]) -> Vec<u8> {
+    let mut copy = packet.to_vec();
+    // SAFETY: the length given is that of the buffer, in which libopus moves bytes towards the front.
+    let length = unsafe { ffi::opus_packet_unpad(copy.as_mut_ptr(), copy.len() as i32) };
+    if let Ok(length @ 1..) = usize::try_from(length) {
+        copy.truncate(length);
+    }
+    copy
+}
+
 /// Whether a packet says no more than that silence goes on.
 pub fn is_dtx(packet: &[u8]) -> bool {
     packet.len() <= 2
@@ -180,7 +251,7 @@ mod tests {
 
     #[test]
     fn silence_with_dtx_still_sends_a_packet_each_400_ms() {
-        let mut encoder = Encoder::new().unwrap();
+        let mut encoder = Encoder::new(Content::Speech).unwrap();
         encoder.set_dtx(true).unwrap();
         let (mut gap, mut widest) = (0, 0);
         for _ in 0..150 {

@@ -1,7 +1,7 @@
 //! Captured sound on its way out: processed, cut into packets, encoded once for all connections.
 
-use crate::opus::{self, Encoder, OpusError};
-use crate::pipeline::{Encoded, PACKET, Plan};
+use crate::opus::{self, Content, Encoder, OpusError, Settings};
+use crate::pipeline::{Encoded, Plan};
 use crate::processing::Processor;
 use crate::{FRAME, Processing, Sound};
 use bytes::Bytes;
@@ -10,31 +10,46 @@ use bytes::Bytes;
 pub struct SendSide {
     processor: Processor,
     encoder: Encoder,
+    /// What the packet under way is of, as the encoder takes it.
     pending: Vec<f32>,
+    /// Frames of 10 ms in `pending`, and in the packet when it is whole.
+    frames: usize,
+    whole: usize,
     sequence: u16,
     timestamp: u32,
     muted: bool,
     paused: bool,
+    /// Asked for; it becomes so with the next packet.
     plan: Plan,
+    content: Content,
 }
+
+/// Room for the longest packet: 60 ms of two channels.
+const LONGEST: usize = 6 * FRAME * 2;
 
 impl SendSide {
     /// `start` gives the first sequence number and timestamp, which should be random (RFC 3550, section 5.1).
     pub fn new(processing: Processing, start: u32) -> Result<Self, OpusError> {
+        let content = content(processing);
         Ok(Self {
             processor: Processor::new(processing),
-            encoder: Encoder::new()?,
-            pending: Vec::with_capacity(PACKET),
+            encoder: Encoder::new(content)?,
+            pending: Vec::with_capacity(LONGEST),
+            frames: 0,
+            whole: 2,
             sequence: start as u16,
             timestamp: start,
             muted: false,
             paused: true,
             plan: Plan::default(),
+            content,
         })
     }
 
+    /// What is processed changes at once, how many channels are sent with the next packet.
     pub fn set_processing(&mut self, processing: Processing) {
         self.processor.set(processing);
+        self.content = content(processing);
     }
 
     /// What the ways ask for together; it holds from the next packet.
@@ -48,9 +63,6 @@ impl SendSide {
         if muted {
             self.pending.fill(0.0);
         }
-        if let Err(error) = self.encoder.set_dtx(muted) {
-            tracing::warn!(%error, "discontinuous transmission not switched");
-        }
     }
 
     /// What is about to be played, for the echo canceller.
@@ -58,25 +70,27 @@ impl SendSide {
         self.processor.played(sound);
     }
 
-    /// Takes 10 ms, cleans it in place, and yields a packet with every second call, unless there is none to send.
+    /// By how many decibels the canceller lowers the echo; `None` while there was none to be lowered.
+    pub fn echo_return_loss_db(&self) -> Option<f32> {
+        self.processor.echo_return_loss_db()
+    }
+
+    /// Takes 10 ms, cleans it in place, and yields a packet when one is whole, unless there is none to send.
     pub fn captured(&mut self, sound: &mut Sound) -> Option<Encoded> {
-        if self.muted {
-            *sound = Sound::SILENCE;
+        self.process(sound);
+        if self.frames == 0 {
+            self.begin();
         }
-        self.processor.captured(sound);
-        if self.muted {
-            // The processing still rings with what came before.
-            *sound = Sound::SILENCE;
-        }
-        self.pending.extend_from_slice(&sound.mid);
-        if self.pending.len() < PACKET {
+        self.append(sound);
+        if self.frames < self.whole {
             return None;
         }
+        let samples = (self.frames * FRAME) as u32;
         let timestamp = self.timestamp;
-        self.timestamp = timestamp.wrapping_add(PACKET as u32);
+        self.timestamp = timestamp.wrapping_add(samples);
         let mut buffer = [0; opus::MAX_PACKET_BYTES];
         let encoded = self.encoder.encode(&self.pending, &mut buffer);
-        self.pending.clear();
+        self.clear();
         let packet = match encoded {
             Ok(length) => &buffer[..length],
             Err(error) => {
@@ -93,20 +107,63 @@ impl SendSide {
         }
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
-        Some(Encoded { sequence, timestamp, marker, samples: PACKET as u32, payload: Bytes::copy_from_slice(packet) })
+        Some(Encoded { sequence, timestamp, marker, samples, payload: Bytes::copy_from_slice(packet) })
     }
 
     /// Forgets what was captured but not encoded: nobody listens.
     pub fn idle(&mut self, sound: &mut Sound) {
+        self.process(sound);
+        self.timestamp = self.timestamp.wrapping_add(((self.frames + 1) * FRAME) as u32);
+        self.clear();
+        self.paused = true;
+    }
+
+    fn process(&mut self, sound: &mut Sound) {
         if self.muted {
             *sound = Sound::SILENCE;
         }
         self.processor.captured(sound);
         if self.muted {
+            // The processing still rings with what came before.
             *sound = Sound::SILENCE;
         }
-        self.pending.clear();
-        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
-        self.paused = true;
     }
+
+    /// A packet begins: what was asked for since the last one becomes so.
+    fn begin(&mut self) {
+        let Plan { bitrate, packet_ms, expected_loss, fec, dred_ms } = self.plan;
+        self.whole = usize::from(packet_ms / 20).clamp(1, 3) * 2;
+        if self.encoder.content() != self.content {
+            match Encoder::new(self.content) {
+                Ok(encoder) => self.encoder = encoder,
+                Err(error) => tracing::warn!(%error, "no encoder, the old one goes on"),
+            }
+        }
+        let settings = Settings { bitrate, expected_loss, fec, dred_ms };
+        if let Err(error) = self.encoder.set(settings).and_then(|()| self.encoder.set_dtx(self.muted)) {
+            tracing::warn!(%error, "encoder not set");
+        }
+    }
+
+    fn append(&mut self, sound: &Sound) {
+        self.frames += 1;
+        match self.encoder.content() {
+            Content::Speech => self.pending.extend_from_slice(&sound.mid),
+            Content::Original => {
+                for (mid, side) in sound.mid.iter().zip(&sound.side) {
+                    let side = if sound.stereo { *side } else { 0.0 };
+                    self.pending.extend_from_slice(&[mid + side, mid - side]);
+                }
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.pending.clear();
+        self.frames = 0;
+    }
+}
+
+fn content(processing: Processing) -> Content {
+    if processing.original_sound { Content::Original } else { Content::Speech }
 }
