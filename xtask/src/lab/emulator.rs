@@ -1,8 +1,8 @@
 //! A path with faults: what a packet meets on its way, and the way itself between two network namespaces.
 //!
 //! [`Emulator::start`] joins two namespaces by a pair of TUN devices and carries each packet from one to the other after
-//! what the [`Conditions`] of its direction ask for: delay, jitter, loss at random or in bursts, a rate with a queue, or
-//! nothing at all. Conditions can be changed at any time; the same seed meets the same packets with the same fate. What
+//! what the [`Conditions`] of its direction ask for: delay, jitter, stalls, loss at random or in bursts, a rate with a
+//! queue, or nothing at all. Conditions can be changed at any time; the same seed meets the same packets with the same fate. What
 //! happens to a packet is decided by [`Direction`], which knows neither clock nor device.
 //!
 //! Left out: duplicates, corrupted packets, links below IP.
@@ -28,6 +28,7 @@ pub struct Conditions {
     pub rate: Option<u32>,
     /// What would wait longer than this for its turn at that rate is dropped.
     pub queue: Duration,
+    pub stalls: Option<Stalls>,
     /// Nothing arrives.
     pub down: bool,
 }
@@ -41,6 +42,7 @@ impl Default for Conditions {
             loss: Loss::None,
             rate: None,
             queue: Duration::from_millis(300),
+            stalls: None,
             down: false,
         }
     }
@@ -56,6 +58,19 @@ pub enum Loss {
         begin: f64,
         end: f64,
     },
+    /// The same in time, however many packets are sent meanwhile: such a mean of what passes, such a mean of what is lost.
+    Gaps {
+        passes: Duration,
+        lost: Duration,
+    },
+}
+
+/// As on a radio link that repeats or scans: now and then everything is held for so long, and then comes out at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stalls {
+    /// From one to the next, half as much to one and a half times as much.
+    pub every: Duration,
+    pub hold: Duration,
 }
 
 /// What becomes of a packet.
@@ -78,6 +93,10 @@ pub struct Direction {
     conditions: Conditions,
     random: fastrand::Rng,
     in_burst: bool,
+    /// When what passes or is lost in [`Loss::Gaps`] changes.
+    gap_changes: Duration,
+    /// When the current or next of [`Conditions::stalls`] begins.
+    stall: Duration,
     /// When the last packet has been sent at the rate.
     sent: Duration,
     /// When the last packet comes out.
@@ -91,6 +110,8 @@ impl Direction {
             conditions: Conditions::default(),
             random: fastrand::Rng::with_seed(seed),
             in_burst: false,
+            gap_changes: Duration::ZERO,
+            stall: Duration::ZERO,
             sent: Duration::ZERO,
             last_out: Duration::ZERO,
             counts: Counts::default(),
@@ -98,8 +119,13 @@ impl Direction {
     }
 
     pub fn set(&mut self, conditions: Conditions) {
+        if conditions.loss != self.conditions.loss {
+            (self.in_burst, self.gap_changes) = (false, Duration::ZERO);
+        }
+        if conditions.stalls != self.conditions.stalls {
+            self.stall = self.last_out;
+        }
         self.conditions = conditions;
-        self.in_burst = false;
     }
 
     pub fn conditions(&self) -> Conditions {
@@ -123,11 +149,14 @@ impl Direction {
     fn fate(&mut self, now: Duration, bytes: usize) -> Fate {
         // What is lost on the way has taken its time in the queue, as on a real link.
         let Some(sent) = self.pass_queue(now, bytes) else { return Fate::Dropped };
-        if self.conditions.down || self.is_lost() {
+        if self.conditions.down || self.is_lost(now) {
             return Fate::Dropped;
         }
         let jitter = self.conditions.jitter.mul_f64(self.random.f64() * 2.0);
         let mut out = (sent + self.conditions.delay + jitter).saturating_sub(self.conditions.jitter).max(now);
+        if let Some(stalls) = self.conditions.stalls {
+            out = self.pass_stalls(stalls, out);
+        }
         if !self.conditions.overtaking {
             out = out.max(self.last_out);
             self.last_out = out;
@@ -145,13 +174,32 @@ impl Direction {
         Some(self.sent)
     }
 
-    fn is_lost(&mut self) -> bool {
+    fn pass_stalls(&mut self, Stalls { every, hold }: Stalls, out: Duration) -> Duration {
+        while out >= self.stall + hold {
+            let pause = every.max(Duration::from_millis(1)).mul_f64(0.5 + self.random.f64());
+            self.stall += hold + pause;
+        }
+        if out < self.stall { out } else { self.stall + hold }
+    }
+
+    fn is_lost(&mut self, now: Duration) -> bool {
         match self.conditions.loss {
             Loss::None => false,
             Loss::Random(share) => self.random.f64() < share,
             Loss::Bursts { begin, end } => {
                 let changes = self.random.f64() < if self.in_burst { end } else { begin };
                 self.in_burst ^= changes;
+                self.in_burst
+            }
+            Loss::Gaps { passes, lost } => {
+                while now >= self.gap_changes {
+                    // What passes comes first.
+                    let first = self.gap_changes == Duration::ZERO;
+                    self.in_burst = !first && !self.in_burst;
+                    let mean = if self.in_burst { lost } else { passes };
+                    let length = mean.mul_f64(-(1.0 - self.random.f64()).ln()).max(Duration::from_micros(1));
+                    self.gap_changes = if first { now + length } else { self.gap_changes + length };
+                }
                 self.in_burst
             }
         }
@@ -222,6 +270,41 @@ mod tests {
         let bursts = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count() as f64;
         assert!((share - 0.1).abs() < 0.01, "{share}");
         assert!((share * lost.len() as f64 / bursts - 5.0).abs() < 0.5);
+    }
+
+    #[test]
+    fn gaps_have_their_share_and_length_in_time_however_much_is_sent() {
+        for spacing in [20, 5] {
+            let mut direction = Direction::new(3);
+            let loss = Loss::Gaps { passes: MS * 1080, lost: MS * 120 };
+            direction.set(Conditions { loss, ..Conditions::default() });
+            let fates: Vec<bool> = (0..2_000_000 / spacing)
+                .map(|n| direction.arrive(MS * spacing * n, 100) == Fate::Dropped)
+                .collect();
+            let gaps = fates.windows(2).filter(|pair| !pair[0] && pair[1]).count() as f64;
+            let lost = fates.iter().filter(|lost| **lost).count() as f64;
+            assert!((lost / fates.len() as f64 - 0.1).abs() < 0.015, "{}", lost / fates.len() as f64);
+            // The shortest fall between two packets and are not seen.
+            let seen = lost * f64::from(spacing) / gaps;
+            assert!((110.0..150.0).contains(&seen), "{seen}");
+        }
+    }
+
+    #[test]
+    fn a_stall_holds_all_packets_and_lets_them_go_together() {
+        let stalls = Stalls { every: MS * 1000, hold: MS * 300 };
+        let conditions = Conditions { delay: MS * 20, stalls: Some(stalls), ..Conditions::default() };
+        let delays: Vec<Duration> = fates(conditions, 100, 5_000)
+            .into_iter()
+            .map(|(at, fate)| match fate {
+                Fate::Out(out) => out - at,
+                Fate::Dropped => panic!("dropped"),
+            })
+            .collect();
+        assert!(delays.iter().all(|delay| (MS * 20..=MS * 320).contains(delay)));
+        let held = delays.iter().filter(|delay| **delay > MS * 20).count() as f64 / 5_000.0;
+        assert!((held - 0.23).abs() < 0.04, "{held}");
+        assert!(delays.iter().any(|delay| *delay > MS * 290));
     }
 
     #[test]

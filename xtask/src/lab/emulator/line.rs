@@ -1,6 +1,6 @@
 //! Conditions in words, for the command line and for standard input.
 
-use super::{Conditions, Loss};
+use super::{Conditions, Loss, Stalls};
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ enum What {
     Loss(Loss),
     Delay(Duration, Duration, bool),
     Rate(Option<u32>, Duration),
+    Stalls(Option<Stalls>),
 }
 
 impl Change {
@@ -32,12 +33,14 @@ impl Change {
                 (conditions.delay, conditions.jitter, conditions.overtaking) = (delay, jitter, overtaking);
             }
             What::Rate(rate, queue) => (conditions.rate, conditions.queue) = (rate, queue),
+            What::Stalls(stalls) => conditions.stalls = stalls,
         }
     }
 }
 
 /// Reads one of these, for both directions, or after `from-a` or `from-b` for one:
-/// `down`, `up`, `clear`, `loss SHARE`, `bursts BEGIN END`, `delay MS [JITTER_MS [overtaking]]`, `rate BITS_A_SECOND|none QUEUE_MS`.
+/// `down`, `up`, `clear`, `loss SHARE`, `bursts BEGIN END`, `gaps PASSES_MS LOST_MS`, `delay MS [JITTER_MS [overtaking]]`,
+/// `rate BITS_A_SECOND|none QUEUE_MS`, `stalls EVERY_MS HOLD_MS`, `stalls none`.
 pub fn parse(line: &str) -> Result<Change> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (from_a, from_b, rest) = match words.as_slice() {
@@ -52,11 +55,14 @@ pub fn parse(line: &str) -> Result<Change> {
         ["clear"] => What::Clear,
         ["loss", share] => What::Loss(Loss::Random(number(share)?)),
         ["bursts", begin, end] => What::Loss(Loss::Bursts { begin: number(begin)?, end: number(end)? }),
+        ["gaps", passes, lost] => What::Loss(Loss::Gaps { passes: ms(passes)?, lost: ms(lost)? }),
         ["delay", delay] => What::Delay(ms(delay)?, Duration::ZERO, false),
         ["delay", delay, jitter] => What::Delay(ms(delay)?, ms(jitter)?, false),
         ["delay", delay, jitter, "overtaking"] => What::Delay(ms(delay)?, ms(jitter)?, true),
         ["rate", "none", queue] => What::Rate(None, ms(queue)?),
         ["rate", rate, queue] => What::Rate(Some(number(rate)?), ms(queue)?),
+        ["stalls", "none"] => What::Stalls(None),
+        ["stalls", every, hold] => What::Stalls(Some(Stalls { every: ms(every)?, hold: ms(hold)? })),
         _ => bail!("{line:?} is no condition of a path"),
     };
     Ok(Change { from_a, from_b, what })
@@ -85,6 +91,7 @@ mod tests {
             loss: Loss::Random(0.15),
             rate: Some(40_000),
             queue: Duration::from_millis(200),
+            stalls: None,
             down: false,
         };
         assert_eq!(conditions, expected);
