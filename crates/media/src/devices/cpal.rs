@@ -3,6 +3,8 @@
 //! Streams run at 48 kHz with buffers of 5 or 10 ms where the device allows it; anything else is converted here. On Linux the
 //! sound server is used when it answers, else ALSA.
 
+#[cfg(target_os = "linux")]
+use super::pulse;
 use super::realtime::{self, CaptureEnd, PlayoutEnd};
 use super::resample::Resampler;
 use super::{DeviceFault, DeviceInfo, DeviceKind, Sink, Source};
@@ -34,11 +36,24 @@ pub struct Found {
 }
 
 /// A stream that runs until it is dropped.
-pub struct Running(Stream);
+pub enum Running {
+    Cpal(Stream),
+    #[cfg(target_os = "linux")]
+    Pulse(#[expect(dead_code, reason = "it ends when it is dropped")] pulse::Stream),
+}
 
 impl Running {
+    fn begin(stream: Stream) -> Result<Self, DeviceFault> {
+        stream.play().map_err(fault)?;
+        Ok(Self::Cpal(stream))
+    }
+
     pub fn set_paused(&self, paused: bool) -> Result<(), DeviceFault> {
-        if paused { self.0.pause() } else { self.0.play() }.map_err(fault)
+        match self {
+            Self::Cpal(stream) => if paused { stream.pause() } else { stream.play() }.map_err(fault),
+            #[cfg(target_os = "linux")]
+            Self::Pulse(_) => Ok(()),
+        }
     }
 }
 
@@ -142,7 +157,7 @@ impl Found {
                         chunk: vec![0.0; (config.sample_rate / 100) as usize],
                         ready: VecDeque::with_capacity(2 * FRAME),
                     };
-                    return Ok((Running(stream), Box::new(source)));
+                    return Ok((stream, Box::new(source)));
                 }
                 Err(error) => last = error,
             }
@@ -167,7 +182,7 @@ impl Found {
                         calm: 0,
                         converted: Vec::new(),
                     };
-                    return Ok((Running(stream), Box::new(sink)));
+                    return Ok((stream, Box::new(sink)));
                 }
                 Err(error) => last = error,
             }
@@ -224,7 +239,11 @@ impl Found {
         format: SampleFormat,
         mut callback: realtime::Capture,
         broken: impl Fn() + Send + 'static,
-    ) -> Result<Stream, DeviceFault> {
+    ) -> Result<Running, DeviceFault> {
+        #[cfg(target_os = "linux")]
+        if converts(&self.id) {
+            return pulse::record(bare(&self.id), layout(&config), callback, broken).map(Running::Pulse);
+        }
         macro_rules! build {
             ($sample:ty) => {
                 self.device.build_input_stream::<$sample, _, _>(
@@ -243,6 +262,7 @@ impl Found {
             _ => build!(f32),
         }
         .map_err(fault)
+        .and_then(Running::begin)
     }
 
     fn output_stream(
@@ -251,7 +271,11 @@ impl Found {
         format: SampleFormat,
         mut callback: realtime::Playout,
         broken: impl Fn() + Send + 'static,
-    ) -> Result<Stream, DeviceFault> {
+    ) -> Result<Running, DeviceFault> {
+        #[cfg(target_os = "linux")]
+        if converts(&self.id) {
+            return pulse::play(bare(&self.id), layout(&config), callback, broken).map(Running::Pulse);
+        }
         macro_rules! build {
             ($sample:ty) => {
                 self.device.build_output_stream::<$sample, _, _>(
@@ -270,6 +294,7 @@ impl Found {
             _ => build!(f32),
         }
         .map_err(fault)
+        .and_then(Running::begin)
     }
 }
 
@@ -386,6 +411,15 @@ fn host() -> Host {
 #[cfg(not(target_os = "linux"))]
 fn host() -> Host {
     cpal::default_host()
+}
+
+#[cfg(target_os = "linux")]
+fn layout(config: &StreamConfig) -> pulse::Layout {
+    let piece = match config.buffer_size {
+        BufferSize::Fixed(frames) => frames,
+        BufferSize::Default => config.sample_rate / 50,
+    };
+    pulse::Layout { rate: config.sample_rate, channels: config.channels as u8, piece }
 }
 
 /// Whether the system converts rates and channels for us.

@@ -5,6 +5,8 @@
 //! WAV files and the system's devices (by cpal) are two implementations of these traits.
 
 mod cpal;
+#[cfg(target_os = "linux")]
+mod pulse;
 mod realtime;
 mod resample;
 mod slot;
