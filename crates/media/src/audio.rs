@@ -4,20 +4,26 @@
 //! paces what is sent and the speaker's clock what is played; the jitter buffers on both sides absorb the drift between
 //! them. Where there is no device, the engine's clock stands in, so that a call without one goes on.
 //!
-//! What is captured is encoded once, however many far sides there are. What is played is their sum, with the tones, held
-//! within full scale; it is also what the echo canceller knows.
+//! What is captured is encoded once, however many far sides there are; each connection has a road of its own, which protects
+//! it as the way needs. What is played is the sum of all, with the tones, held within full scale; it is also what the echo
+//! canceller knows.
+//!
+//! Packets wake the thread as they come, so that what is asked for again goes out at once. What goes the other way, to the
+//! network, passes one channel of [`Sent`].
 
 use crate::devices::{DeviceEvent, Pacer, Sink, Source};
 use crate::hearing::Hearing;
 use crate::limiter::Limiter;
 use crate::meter::Meter;
 use crate::opus::OpusError;
-use crate::pipeline::{Arrival, Encoded, Form, Received, SendSide};
+use crate::pipeline::{
+    Abilities, Arrival, Encoded, Feedback, Form, Outbound, Plan, Received, Road, RoadFigures, SendSide,
+};
 use crate::tones::Tones;
 use crate::voice::Voice;
-use crate::{Generation, Leg, Processing, Sound, Tone};
-use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use crate::{FRAME, Generation, Leg, Processing, Sound, Tone};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -41,9 +47,9 @@ pub enum Order {
     Sink(Option<Box<dyn Sink>>),
     /// A connection's sound may come.
     Receive(ConnectionId),
+    /// Packets are wanted on this connection, by a far side that can do this much. Said again, the road begins anew.
+    Road(ConnectionId, Abilities),
     Forget(ConnectionId),
-    /// Somebody is connected, so packets are wanted.
-    Send(bool),
     Mute(bool),
     Processing(Processing),
     Tone(Option<Tone>),
@@ -58,8 +64,9 @@ pub enum Note {
     Second {
         id: ConnectionId,
         received: Received,
-        sent_packets: u32,
-        sent_bytes: u32,
+        /// `None` while nothing is sent on it.
+        road: Option<RoadFigures>,
+        ours: Ours,
     },
     /// A far side, by the connection that is heard, or we.
     Speaking {
@@ -75,12 +82,41 @@ pub enum Note {
     MelodyDone,
 }
 
+/// What a second of the sound thread was like, whichever connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Ours {
+    /// RMS of what is sent.
+    pub microphone_dbfs: f32,
+    pub echo_return_loss_db: Option<f32>,
+    /// Wakes that came too late.
+    pub late_ticks: u32,
+}
+
+/// What goes to the network.
+pub enum Sent {
+    Packet(ConnectionId, Outbound),
+    /// These packets of the far side are to be asked for again.
+    Missing(ConnectionId, Vec<u16>),
+    /// What it is to be told of its packets.
+    Feedback(ConnectionId, Feedback),
+}
+
+/// What comes from the network.
+enum Incoming {
+    Packet(Packet),
+    /// The far side asks for these of our packets again.
+    Asked(ConnectionId, Vec<u16>),
+    /// What it says of our packets.
+    Told(ConnectionId, Feedback),
+}
+
 /// Orders are few; whoever sends one waits, for 5 ms at most, when so many are unread.
 const ORDERS: usize = 128;
-/// Packets of all connections between two wakes; more are dropped, as the network would.
+/// Packets of all connections, and what their far sides say, between two wakes; more are dropped, as the network would.
 const PACKETS: usize = 512;
-/// One second of packets on their way to the network; when it is full the newest is dropped.
-pub const ENCODED: usize = 50;
+/// What is on its way to the network, a second of it in a full room; when it is full the newest is dropped, as the network
+/// would: what is lost is asked for again, and what is told is told again a second later.
+pub const SENT: usize = 512;
 /// Notes to the engine's loop; when it is full levels and seconds are dropped and the others wait here.
 pub const NOTES: usize = 128;
 
@@ -88,8 +124,15 @@ const WAKE: Duration = Duration::from_millis(5);
 const SILENT: Duration = Duration::from_secs(2);
 /// A device that neither gives nor takes for so long is stood in for until it does again.
 const HUNG: Duration = Duration::from_millis(200);
+/// A wake that is later than this is counted: what the speaker holds is used up about then.
+const LATE: Duration = Duration::from_millis(20);
+/// How often the encoder is told what the roads ask for, beside whenever a far side said something.
+const PLAN_EACH: Duration = Duration::from_millis(100);
 const LEVEL_EACH: Duration = Duration::from_millis(100);
 const FIGURES_EACH: Duration = Duration::from_secs(1);
+
+/// Digital silence is said to be as loud as this: below 24 bits.
+const QUIETEST_DBFS: f64 = -144.0;
 
 /// A packet of a connection.
 pub struct Packet {
@@ -108,7 +151,7 @@ pub struct Audio {
 /// Where a connection's packets go.
 #[derive(Clone)]
 enum Way {
-    Thread(SyncSender<Packet>),
+    Thread(SyncSender<Incoming>),
     /// A check listens itself, without a sound thread.
     Tap(mpsc::Sender<Packet>),
 }
@@ -127,14 +170,14 @@ impl Audio {
         processing: Processing,
         start: u32,
         notes: mpsc::Sender<Note>,
-        encoded: mpsc::Sender<Encoded>,
+        sent: mpsc::Sender<Sent>,
     ) -> Result<(Self, std::thread::JoinHandle<()>), StartError> {
         let (orders, order_inbox) = sync_channel(ORDERS);
         let (packets, packet_inbox) = sync_channel(PACKETS);
         let epoch = Instant::now();
         let send = SendSide::new(processing, start)?;
         let thread = std::thread::Builder::new().name("bellwire-sound".into()).spawn(move || {
-            Thread::new(order_inbox, packet_inbox, epoch, send, notes, encoded).run();
+            Thread::new(order_inbox, packet_inbox, epoch, send, processing, notes, sent).run();
         })?;
         Ok((Self { orders, packets: Way::Thread(packets), epoch }, thread))
     }
@@ -144,13 +187,33 @@ impl Audio {
         let _ = self.orders.send(order);
     }
 
-    /// Hands over a packet that arrived now.
-    pub fn packet(&self, id: ConnectionId, ssrc: u32, sequence: u16, timestamp: u32, payload: bytes::Bytes) {
-        let arrival = Arrival { at: self.epoch.elapsed(), ssrc, form: Form::Opus, sequence, timestamp, payload };
-        let packet = Packet { id, arrival };
-        let full = match &self.packets {
-            Way::Thread(to) => matches!(to.try_send(packet), Err(TrySendError::Full(_))),
-            Way::Tap(to) => matches!(to.try_send(packet), Err(mpsc::error::TrySendError::Full(_))),
+    /// The time now, as arrivals have it.
+    pub fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Hands over a packet.
+    pub fn packet(&self, id: ConnectionId, arrival: Arrival) {
+        self.hand_over(id, Incoming::Packet(Packet { id, arrival }));
+    }
+
+    /// The far side asks for these of our packets again.
+    pub fn asked(&self, id: ConnectionId, sequences: Vec<u16>) {
+        self.hand_over(id, Incoming::Asked(id, sequences));
+    }
+
+    /// The far side said this of our packets.
+    pub fn told(&self, id: ConnectionId, feedback: Feedback) {
+        self.hand_over(id, Incoming::Told(id, feedback));
+    }
+
+    fn hand_over(&self, id: ConnectionId, incoming: Incoming) {
+        let full = match (&self.packets, incoming) {
+            (Way::Thread(to), incoming) => matches!(to.try_send(incoming), Err(TrySendError::Full(_))),
+            (Way::Tap(to), Incoming::Packet(packet)) => {
+                matches!(to.try_send(packet), Err(mpsc::error::TrySendError::Full(_)))
+            }
+            (Way::Tap(_), Incoming::Asked(..) | Incoming::Told(..)) => false,
         };
         if full {
             tracing::debug!(?id, "sound thread is behind, packet dropped");
@@ -168,17 +231,20 @@ pub enum StartError {
 
 struct Thread {
     orders: Receiver<Order>,
-    packets: Receiver<Packet>,
+    incoming: Receiver<Incoming>,
     epoch: Instant,
     send: SendSide,
-    sending: bool,
+    roads: BTreeMap<ConnectionId, Lane>,
+    original: bool,
     muted: bool,
     notes: mpsc::Sender<Note>,
     /// Notes that must not be lost and found no room.
     unsaid: VecDeque<Note>,
-    encoded: mpsc::Sender<Encoded>,
-    sent_packets: u32,
-    sent_bytes: u32,
+    sent: mpsc::Sender<Sent>,
+    /// What is sent: squares and how many.
+    power: (f64, u32),
+    late: u32,
+    plan_due: Instant,
     input: Input,
     output: Output,
     hearing: Hearing,
@@ -189,6 +255,12 @@ struct Thread {
     melody: bool,
     level_due: Instant,
     figures_due: Instant,
+}
+
+/// A connection's way out.
+struct Lane {
+    road: Road,
+    abilities: Abilities,
 }
 
 struct Input {
@@ -213,24 +285,27 @@ struct Output {
 impl Thread {
     fn new(
         orders: Receiver<Order>,
-        packets: Receiver<Packet>,
+        incoming: Receiver<Incoming>,
         epoch: Instant,
         send: SendSide,
+        processing: Processing,
         notes: mpsc::Sender<Note>,
-        encoded: mpsc::Sender<Encoded>,
+        sent: mpsc::Sender<Sent>,
     ) -> Self {
         Self {
             orders,
-            packets,
+            incoming,
             epoch,
             send,
-            sending: false,
+            roads: BTreeMap::new(),
+            original: processing.original_sound,
             muted: false,
             notes,
             unsaid: VecDeque::new(),
-            encoded,
-            sent_packets: 0,
-            sent_bytes: 0,
+            sent,
+            power: (0.0, 0),
+            late: 0,
+            plan_due: epoch,
             input: Input {
                 source: None,
                 idle: None,
@@ -259,31 +334,89 @@ impl Thread {
                 }
             }
             let now = Instant::now();
-            while let Ok(packet) = self.packets.try_recv() {
-                self.hearing.insert(packet, now);
+            while let Ok(incoming) = self.incoming.try_recv() {
+                self.take(incoming, now);
             }
+            self.answer(now);
             // Played first, so that the echo canceller knows it when it comes back.
             self.play(now);
             self.capture(now);
             self.watch(now);
             next += WAKE;
-            match next.checked_duration_since(Instant::now()) {
-                Some(rest) if self.working() => std::thread::sleep(rest),
+            if !self.working() {
                 // Nothing to do at all: sleep until told otherwise.
-                Some(_) => {
-                    let Ok(order) = self.orders.recv() else { return };
-                    if !self.carry_out(order) {
-                        return;
-                    }
-                    self.resume(&mut next);
+                let Ok(order) = self.orders.recv() else { return };
+                if !self.carry_out(order) {
+                    return;
                 }
-                None => next = Instant::now(),
+                self.resume(&mut next);
+            } else if !self.rest(next) {
+                return;
+            } else {
+                let behind = next.elapsed();
+                if behind > LATE {
+                    self.late += 1;
+                }
+                if behind > WAKE {
+                    next = Instant::now();
+                }
             }
         }
     }
 
+    /// Sleeps until then, but takes what comes from the network at once. Whether the thread goes on.
+    fn rest(&mut self, until: Instant) -> bool {
+        while let Some(rest) = until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
+            match self.incoming.recv_timeout(rest) {
+                Ok(incoming) => {
+                    let now = Instant::now();
+                    self.take(incoming, now);
+                    self.answer(now);
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                // Every handle is gone: nobody can stop it any more.
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, incoming: Incoming, now: Instant) {
+        let time = now - self.epoch;
+        match incoming {
+            Incoming::Packet(packet) => self.hearing.insert(packet, now),
+            Incoming::Asked(id, sequences) => {
+                let again = self.roads.get_mut(&id).map(|lane| lane.road.resend(&sequences, time));
+                again.into_iter().flatten().for_each(|packet| hand_over(&self.sent, Sent::Packet(id, packet)));
+            }
+            Incoming::Told(id, feedback) => {
+                let Some(lane) = self.roads.get_mut(&id) else { return };
+                lane.road.heed(&feedback, time);
+                if lane.abilities.nack && feedback.round_trip_ms.is_some() {
+                    self.hearing.set_round_trip(id, feedback.round_trip_ms);
+                }
+                self.plan(now);
+            }
+        }
+    }
+
+    /// Tells the far sides what is due: what is missing, and how their packets come.
+    fn answer(&mut self, now: Instant) {
+        let (roads, sent) = (&self.roads, &self.sent);
+        let asks = |id: ConnectionId| roads.get(&id).is_some_and(|lane| lane.abilities.nack);
+        self.hearing.answer(now - self.epoch, asks, &mut |answer| hand_over(sent, answer));
+    }
+
+    fn plan(&mut self, now: Instant) {
+        self.plan_due = now + PLAN_EACH;
+        let time = now - self.epoch;
+        if let Some(plan) = Plan::join(self.roads.values_mut().map(|lane| lane.road.plan(time))) {
+            self.send.follow(plan);
+        }
+    }
+
     fn working(&self) -> bool {
-        self.sending
+        !self.roads.is_empty()
             || self.input.source.is_some()
             || self.output.sink.is_some()
             || !self.hearing.is_empty()
@@ -320,10 +453,16 @@ impl Thread {
                     tracing::warn!(%error, ?id, "no decoder");
                 }
             }
-            Order::Forget(id) => self.hearing.forget(id, &mut sayer(&self.notes, &mut self.unsaid)),
-            Order::Send(sending) => {
-                self.sending = sending;
-                if !sending {
+            Order::Road(id, abilities) => {
+                let mut road = Road::new(abilities);
+                road.set_original(self.original);
+                self.roads.insert(id, Lane { road, abilities });
+                self.plan(Instant::now());
+            }
+            Order::Forget(id) => {
+                self.hearing.forget(id, &mut sayer(&self.notes, &mut self.unsaid));
+                self.roads.remove(&id);
+                if self.roads.is_empty() {
                     self.end_voice();
                 }
             }
@@ -336,7 +475,12 @@ impl Thread {
                 self.input.pacer = Pacer::new(Instant::now());
                 self.input.zeros = None;
             }
-            Order::Processing(processing) => self.send.set_processing(processing),
+            Order::Processing(processing) => {
+                self.send.set_processing(processing);
+                self.original = processing.original_sound;
+                self.roads.values_mut().for_each(|lane| lane.road.set_original(processing.original_sound));
+                self.plan(Instant::now());
+            }
             Order::Tone(tone) => self.tones.set(tone),
             Order::Melody => {
                 self.tones.melody();
@@ -355,11 +499,14 @@ impl Thread {
             source.discard(now);
         }
         while self.captured(now, &mut sound) {
-            if !self.sending && self.input.source.is_none() {
+            let sending = !self.roads.is_empty();
+            if !sending && self.input.source.is_none() {
                 continue;
             }
-            let packet = if self.sending {
+            let packet = if sending {
                 let packet = self.send.captured(&mut sound);
+                self.power.0 += sound.mid.iter().map(|sample| f64::from(sample * sample)).sum::<f64>();
+                self.power.1 += FRAME as u32;
                 if let Some(speaking) = self.voice.hear(&sound.mid) {
                     self.say(Note::Speaking { id: None, speaking });
                 }
@@ -369,12 +516,14 @@ impl Thread {
                 None
             };
             if let Some(packet) = packet {
-                self.sent_packets += 1;
-                self.sent_bytes += packet.payload.len() as u32;
-                if self.encoded.try_send(packet).is_err() {
-                    tracing::debug!("network task is behind, packet dropped");
-                }
+                self.send_out(&packet, now);
             }
+        }
+    }
+
+    fn send_out(&mut self, encoded: &Encoded, now: Instant) {
+        for (id, lane) in &mut self.roads {
+            hand_over(&self.sent, Sent::Packet(*id, lane.road.pack(encoded, now - self.epoch)));
         }
     }
 
@@ -445,6 +594,9 @@ impl Thread {
             self.melody = false;
             self.say(Note::MelodyDone);
         }
+        if now >= self.plan_due {
+            self.plan(now);
+        }
         if now >= self.level_due && (self.input.source.is_some() || self.output.sink.is_some()) {
             self.level_due = now + LEVEL_EACH;
             let (input, output) = (self.input.meter.take(), self.output.meter.take());
@@ -452,14 +604,26 @@ impl Thread {
         }
         if now >= self.figures_due && !self.hearing.is_empty() {
             self.figures_due = now + FIGURES_EACH;
-            let (packets, bytes) = (std::mem::take(&mut self.sent_packets), std::mem::take(&mut self.sent_bytes));
-            self.hearing.say_figures(packets, bytes, &mut sayer(&self.notes, &mut self.unsaid));
+            let ours = self.take_ours();
+            let roads = &mut self.roads;
+            let road = |id: ConnectionId| roads.get_mut(&id).map(|lane| lane.road.take_figures());
+            self.hearing.say_figures(ours, road, &mut sayer(&self.notes, &mut self.unsaid));
         }
         while let Some(note) = self.unsaid.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(note)) = self.notes.try_send(note) {
                 self.unsaid.push_front(note);
                 break;
             }
+        }
+    }
+
+    fn take_ours(&mut self) -> Ours {
+        let (power, samples) = std::mem::take(&mut self.power);
+        let mean = power / f64::from(samples.max(1));
+        Ours {
+            microphone_dbfs: (10.0 * mean.log10()).max(QUIETEST_DBFS) as f32,
+            echo_return_loss_db: self.send.echo_return_loss_db(),
+            late_ticks: std::mem::take(&mut self.late),
         }
     }
 
@@ -471,6 +635,12 @@ impl Thread {
 
     fn say(&mut self, note: Note) {
         sayer(&self.notes, &mut self.unsaid)(note);
+    }
+}
+
+fn hand_over(sent: &mpsc::Sender<Sent>, what: Sent) {
+    if sent.try_send(what).is_err() {
+        tracing::debug!("network task is behind, packet dropped");
     }
 }
 

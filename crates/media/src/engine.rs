@@ -2,10 +2,10 @@
 
 mod connected;
 
-use crate::audio::{self, Audio, ConnectionId, Note, Order};
+use crate::audio::{self, Audio, ConnectionId, Note, Order, Ours, Sent};
 use crate::devices::{DeviceEvent, DeviceKind, End, Slot, SlotOrder};
 use crate::peer::{Identity, Outgoing, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings};
-use crate::pipeline::{Encoded, Received};
+use crate::pipeline::{Received, RoadFigures};
 use crate::{Command, Config, Event, Generation, LONGEST_TEXT, Leg, MOST_LEGS, Route, Tone};
 use connected::Connected;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -120,7 +120,7 @@ struct Loop {
     /// Those being closed; awaited at shutdown.
     closing: tokio::task::JoinSet<()>,
     /// Where packets go now: every connection that stands.
-    outgoing: watch::Sender<Vec<Outgoing>>,
+    outgoing: watch::Sender<Targets>,
     wants: Wants,
     /// What the slots were told last.
     told: (bool, bool),
@@ -129,6 +129,8 @@ struct Loop {
     peer_notes: mpsc::Sender<PeerNote>,
     inboxes: Option<Inboxes>,
 }
+
+type Targets = BTreeMap<ConnectionId, Outgoing>;
 
 /// A leg and the generation of one of its connections.
 type Place = (Leg, Generation);
@@ -154,8 +156,8 @@ impl Loop {
         let (note_sender, notes) = mpsc::channel(audio::NOTES);
         let (peer_notes, peers) = mpsc::channel(PEER_NOTES);
         let (device_sender, devices) = mpsc::channel(DEVICE_EVENTS);
-        let (encoded_sender, encoded) = mpsc::channel(audio::ENCODED);
-        let (audio, sound_thread) = Audio::start(config.processing, rand::random(), note_sender, encoded_sender)?;
+        let (sent_sender, sent) = mpsc::channel(audio::SENT);
+        let (audio, sound_thread) = Audio::start(config.processing, rand::random(), note_sender, sent_sender)?;
         let slot = |kind| {
             let (audio, events) = (audio.clone(), device_sender.clone());
             let hand_over = move |end| match end {
@@ -165,8 +167,8 @@ impl Loop {
             Slot::start(kind, hand_over, move |event| drop(events.blocking_send(event)))
         };
         let (input, output) = (slot(DeviceKind::Input)?, slot(DeviceKind::Output)?);
-        let (outgoing, targets) = watch::channel(Vec::new());
-        tokio::spawn(send_packets(encoded, targets));
+        let (outgoing, targets) = watch::channel(Targets::new());
+        tokio::spawn(send(sent, targets));
         Ok(Self {
             config,
             identity: Identity::default(),
@@ -300,9 +302,11 @@ impl Loop {
                 }
             }
             PeerEvent::Connected(outgoing) => {
+                let abilities = outgoing.abilities();
                 connected.outgoing = Some(outgoing);
                 connected.deaf_at = Some(Instant::now() + PATIENCE_CONNECTED);
                 self.keep_outgoing();
+                self.audio.order(Order::Road(id, abilities));
             }
             PeerEvent::TextOpen => {
                 connected.text_open = true;
@@ -339,9 +343,9 @@ impl Loop {
                     self.emit(Event::Stalled { leg: id.leg, generation: id.generation });
                 }
             }
-            Note::Second { id, received, sent_packets, sent_bytes } => {
+            Note::Second { id, received, road, ours } => {
                 if self.stands(id) {
-                    self.say_stats(id.place(), received, sent_packets, sent_bytes);
+                    self.say_stats(id.place(), received, road, ours);
                 }
             }
             Note::Speaking { id, speaking } => self.speaking(id, speaking),
@@ -404,6 +408,7 @@ impl Loop {
             bind: self.config.bind,
             route,
             identity: self.identity.clone(),
+            plain: false,
         };
         let peer = Peer::start(id, settings, self.audio.clone(), self.peer_notes.clone());
         self.peers.insert(id.place(), Connected::new(id.serial, peer));
@@ -534,9 +539,11 @@ impl Loop {
     }
 
     fn keep_outgoing(&mut self) {
-        let outgoing: Vec<Outgoing> = self.peers.values().filter_map(|connected| connected.outgoing.clone()).collect();
-        self.audio.order(Order::Send(!outgoing.is_empty()));
-        self.outgoing.send_replace(outgoing);
+        let standing = self.peers.iter().filter_map(|(place, connected)| {
+            let (leg, generation) = *place;
+            Some((ConnectionId { leg, generation, serial: connected.serial }, connected.outgoing.clone()?))
+        });
+        self.outgoing.send_replace(standing.collect());
     }
 
     fn keep_devices(&mut self) {
@@ -552,13 +559,14 @@ impl Loop {
         self.told = (input, output);
     }
 
-    fn say_stats(&mut self, place: Place, received: Received, sent_packets: u32, sent_bytes: u32) {
+    fn say_stats(&mut self, place: Place, received: Received, road: Option<RoadFigures>, ours: Ours) {
         let (leg, generation) = place;
         let newest = self.of_leg(leg).rfind(|(_, connected)| connected.sends()).map(|(place, _)| *place);
         let Some(connected) = self.peers.get_mut(&place) else { return };
-        connected.count(&received, sent_packets);
+        let road = road.unwrap_or_default();
+        connected.count(&received, &road);
         if newest == Some(place) {
-            let stats = Box::new(connected.stats(generation, received, sent_bytes));
+            let stats = Box::new(connected.stats(generation, &received, &road, &ours));
             let _ = self.events.try_send(Event::Stats { leg, stats });
         }
     }
@@ -568,12 +576,16 @@ impl Loop {
     }
 }
 
-/// Gives each packet to every connection that stands. While two of a leg overlap, both get it, and the far side misses none.
-async fn send_packets(mut encoded: mpsc::Receiver<Encoded>, targets: watch::Receiver<Vec<Outgoing>>) {
-    while let Some(packet) = encoded.recv().await.map(Encoded::plain) {
-        let outgoing = targets.borrow().clone();
-        for target in outgoing {
-            target.send(&packet).await;
+/// Gives what the sound thread has for a connection to it, if it still stands. While two of a leg overlap, both get each
+/// packet, and the far side misses none.
+async fn send(mut sent: mpsc::Receiver<Sent>, targets: watch::Receiver<Targets>) {
+    while let Some(sent) = sent.recv().await {
+        let (Sent::Packet(id, _) | Sent::Missing(id, _) | Sent::Feedback(id, _)) = &sent;
+        let Some(target) = targets.borrow().get(id).cloned() else { continue };
+        match sent {
+            Sent::Packet(_, packet) => target.send(&packet).await,
+            Sent::Missing(_, sequences) => target.ask(&sequences).await,
+            Sent::Feedback(_, feedback) => target.tell(&feedback).await,
         }
     }
 }

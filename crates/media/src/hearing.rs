@@ -4,9 +4,9 @@
 //! back. A change fades over 10 ms, as does the end of what is forgotten. The legs are added up; keeping the sum within full
 //! scale is left to whoever plays it.
 
-use crate::audio::{ConnectionId, Note, Packet};
+use crate::audio::{ConnectionId, Note, Ours, Packet, Sent};
 use crate::opus::OpusError;
-use crate::pipeline::ReceiveSide;
+use crate::pipeline::{ReceiveSide, RoadFigures};
 use crate::voice::Voice;
 use crate::{FRAME, Leg, Sound};
 use std::collections::BTreeMap;
@@ -104,10 +104,39 @@ impl Hearing {
         }
     }
 
-    pub fn say_figures(&mut self, sent_packets: u32, sent_bytes: u32, say: &mut impl FnMut(Note)) {
+    /// The way there and back: what is missing on this connection is worth asking for if it can come in time.
+    pub fn set_round_trip(&mut self, id: ConnectionId, ms: Option<f32>) {
+        let far_side = self.legs.get_mut(&id.leg);
+        if let Some(receiving) = far_side.and_then(|far_side| far_side.connection(id)) {
+            receiving.side.set_round_trip(ms);
+        }
+    }
+
+    /// What the far sides are to be told now; of those that `asks` names, also what is to be sent again.
+    pub fn answer(&mut self, time: Duration, asks: impl Fn(ConnectionId) -> bool, tell: &mut impl FnMut(Sent)) {
         for receiving in self.legs.values_mut().flat_map(|far_side| &mut far_side.connections) {
-            let received = receiving.side.take_received();
-            say(Note::Second { id: receiving.id, received, sent_packets, sent_bytes });
+            let id = receiving.id;
+            if asks(id) {
+                let missing = receiving.side.missing(time);
+                if !missing.is_empty() {
+                    tell(Sent::Missing(id, missing));
+                }
+            }
+            if let Some(feedback) = receiving.side.feedback(time) {
+                tell(Sent::Feedback(id, feedback));
+            }
+        }
+    }
+
+    pub fn say_figures(
+        &mut self,
+        ours: Ours,
+        mut road: impl FnMut(ConnectionId) -> Option<RoadFigures>,
+        say: &mut impl FnMut(Note),
+    ) {
+        for receiving in self.legs.values_mut().flat_map(|far_side| &mut far_side.connections) {
+            let (id, received) = (receiving.id, receiving.side.take_received());
+            say(Note::Second { id, received, road: road(id), ours });
         }
     }
 }

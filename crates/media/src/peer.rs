@@ -7,19 +7,23 @@
 //!
 //! Reports of the library's own statistics are not used: round trip, loss and jitter come from RTCP itself.
 
+mod codecs;
 mod description;
 mod nudge;
 mod reports;
 mod setup;
 mod text;
+mod track;
 mod tunnel;
+mod wire;
 
-pub use reports::Report;
 pub use setup::Identity;
+pub use wire::Outgoing;
 
 use crate::audio::{Audio, ConnectionId};
-use crate::pipeline::Outbound;
+use crate::pipeline::Feedback;
 use crate::{Candidate, CandidateKind, DescriptionKind, IceServer, PathInfo, Route};
+use codecs::Codecs;
 use description::Remote;
 use nudge::Nudge;
 use setup::{Local, Made};
@@ -33,10 +37,6 @@ use webrtc::data_channel::RTCDataChannel;
 use webrtc::ice_transport::ice_candidate::RTCIceCandidateInit;
 use webrtc::peer_connection::sdp::session_description::RTCSessionDescription;
 use webrtc::peer_connection::signaling_state::RTCSignalingState;
-use webrtc::rtp::header::Header;
-use webrtc::rtp::packet::Packet as RtpPacket;
-use webrtc::track::track_local::TrackLocalWriter;
-use webrtc::track::track_local::track_local_static_rtp::TrackLocalStaticRTP;
 
 /// What connections are made with.
 #[derive(Clone)]
@@ -45,6 +45,14 @@ pub struct PeerSettings {
     pub bind: Option<IpAddr>,
     pub route: Route,
     pub identity: Identity,
+    /// Opus and nothing else, for a far side that sends packets back as they come.
+    pub plain: bool,
+}
+
+impl PeerSettings {
+    fn codecs(&self) -> Codecs {
+        if self.plain { Codecs::PLAIN } else { Codecs::OURS }
+    }
 }
 
 pub enum PeerOrder {
@@ -76,13 +84,13 @@ pub enum PeerEvent {
     },
     /// Both descriptions are set.
     Described,
-    /// Encrypted packets can pass.
+    /// Encrypted packets can pass. Said again when the far side can do more or less than before.
     Connected(Outgoing),
     /// Text can be sent.
     TextOpen,
     Text(String),
     /// What the far side says about our packets.
-    Reported(Report),
+    Reported(Feedback),
     /// The way in use.
     Path(PathInfo),
     Failed(String),
@@ -133,26 +141,6 @@ impl Peer {
     }
 }
 
-/// Where our packets go.
-#[derive(Clone)]
-pub struct Outgoing(Arc<TrackLocalStaticRTP>);
-
-impl Outgoing {
-    pub async fn send(&self, packet: &Outbound) {
-        let header = Header {
-            version: 2,
-            marker: packet.marker,
-            sequence_number: packet.sequence,
-            timestamp: packet.timestamp,
-            ..Header::default()
-        };
-        let packet = RtpPacket { header, payload: packet.payload.clone() };
-        if let Err(error) = self.0.write_rtp(&packet).await {
-            tracing::debug!(%error, "packet not sent");
-        }
-    }
-}
-
 struct Connection {
     id: ConnectionId,
     settings: PeerSettings,
@@ -164,6 +152,8 @@ struct Connection {
     remote: Option<(DescriptionKind, String, Remote)>,
     /// An offer that begins ICE again, until our candidates are gathered: the library does not restart before.
     held: Option<String>,
+    /// Whether packets can pass.
+    connected: bool,
     /// Whether we wait for the handshake.
     passive: bool,
     /// Whether we lead ICE: we offered at first.
@@ -207,6 +197,7 @@ impl Connection {
             made,
             remote: None,
             held: None,
+            connected: false,
             passive: false,
             controlling: false,
             left: VecDeque::new(),
@@ -260,10 +251,10 @@ impl Connection {
             tracing::debug!(id = ?self.id, "offer asked for again");
             return Ok(());
         }
-        self.made.add_sound(DescriptionKind::Offer, &self.local).await.map_err(refused)?;
+        self.made.add_sound(DescriptionKind::Offer, self.id, &self.audio, &self.local).await.map_err(refused)?;
         self.made.offer_text(&self.local).await.map_err(refused)?;
         let offer = self.made.connection.create_offer(None).await.map_err(refused)?;
-        let sdp = description::without_bases(&offer.sdp);
+        let sdp = description::with_codecs(&description::without_bases(&offer.sdp), &self.settings.codecs());
         self.made.connection.set_local_description(offer).await.map_err(refused)?;
         self.say(PeerEvent::Description { kind: DescriptionKind::Offer, sdp }).await;
         Ok(())
@@ -271,7 +262,7 @@ impl Connection {
 
     async fn set_remote(&mut self, kind: DescriptionKind, sdp: String) -> Result<(), String> {
         let known = self.remote.as_ref().map(|(_, _, remote)| remote.audio());
-        let remote = match (&self.remote, Remote::read(&sdp, known)) {
+        let remote = match (&self.remote, Remote::read(&sdp, kind, known, self.settings.codecs())) {
             (None, read) => read?,
             (Some((known, text, _)), _) if (*known, text) == (kind, &sdp) => return Ok(()),
             (Some((_, _, before)), Ok(remote)) if self.is_news(kind, before, &remote) => {
@@ -337,11 +328,11 @@ impl Connection {
             tracing::debug!(id = ?self.id, "offers crossed, yielding");
             self.begin_anew().await.map_err(refused)?;
         }
-        self.made.add_sound(DescriptionKind::Answer, &self.local).await.map_err(refused)?;
+        self.made.add_sound(DescriptionKind::Answer, self.id, &self.audio, &self.local).await.map_err(refused)?;
         self.made.connection.set_remote_description(offer).await.map_err(refused)?;
         let ours = self.made.connection.create_answer(None).await.map_err(refused)?;
         let mut answer = remote
-            .answer(&description::without_bases(&ours.sdp))
+            .answer(&description::with_codecs(&description::without_bases(&ours.sdp), &remote.codecs))
             .ok_or("the description was refused: a section has no answer")?;
         if self.passive {
             answer = description::as_passive(&answer);
@@ -353,6 +344,11 @@ impl Connection {
     }
 
     async fn described(&mut self, kind: DescriptionKind, sdp: String, remote: Remote) {
+        let before = self.made.wire.abilities();
+        self.made.wire.agree(remote.codecs, remote.ours);
+        if self.connected && self.made.wire.abilities() != before {
+            self.say_connected().await;
+        }
         self.remote = Some((kind, sdp, remote));
         self.say(PeerEvent::Described).await;
         let waiting: Vec<Candidate> = self.pending.drain(..).collect();
@@ -371,6 +367,7 @@ impl Connection {
         self.batch = None;
         self.nudge = None;
         self.nudged = false;
+        self.connected = false;
         self.passive = false;
         self.controlling = false;
         self.remote = None;
@@ -454,9 +451,8 @@ impl Connection {
             }
             Local::Connected { .. } => {
                 self.nudge = None;
-                if let Some(track) = &self.made.track {
-                    self.say(PeerEvent::Connected(Outgoing(Arc::clone(track)))).await;
-                }
+                self.connected = true;
+                self.say_connected().await;
                 if let Some(path) = self.made.path().await {
                     self.say(PeerEvent::Path(path)).await;
                 }
@@ -484,6 +480,12 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    async fn say_connected(&self) {
+        if let Some(outgoing) = self.made.outgoing() {
+            self.say(PeerEvent::Connected(outgoing)).await;
+        }
     }
 
     async fn send_candidates(&mut self) {

@@ -1,9 +1,10 @@
 //! A connection as the engine's loop sees it, and its figures.
 
 use crate::emodel;
-use crate::peer::{Outgoing, Peer, Report};
-use crate::pipeline::Received;
-use crate::{Generation, PathInfo, Protection, Stats};
+use crate::peer::{Outgoing, Peer};
+use crate::audio::Ours;
+use crate::pipeline::{Feedback, OVERHEAD, Received, RoadFigures};
+use crate::{Generation, PathInfo, Stats};
 use tokio::time::Instant;
 
 pub struct Connected {
@@ -19,7 +20,7 @@ pub struct Connected {
     pub deaf_at: Option<Instant>,
     /// When it is closed, because a newer one flows.
     pub superseded: Option<Instant>,
-    pub report: Option<Report>,
+    pub report: Option<Feedback>,
     pub path: Option<PathInfo>,
     /// Packets received and sent.
     totals: (u64, u64),
@@ -53,14 +54,12 @@ impl Connected {
     }
 
     /// Adds a second to the totals.
-    pub fn count(&mut self, received: &Received, sent_packets: u32) {
+    pub fn count(&mut self, received: &Received, road: &RoadFigures) {
         self.totals.0 += u64::from(received.counts.received);
-        if self.sends() {
-            self.totals.1 += u64::from(sent_packets);
-        }
+        self.totals.1 += u64::from(road.packets);
     }
 
-    pub fn stats(&self, generation: Generation, received: Received, sent_bytes: u32) -> Stats {
+    pub fn stats(&self, generation: Generation, received: &Received, road: &RoadFigures, ours: &Ours) -> Stats {
         let counts = received.counts;
         let share = |part: u32, whole: u32| if whole == 0 { 0.0 } else { (part as f32 / whole as f32).clamp(0.0, 1.0) };
         let arrived = counts.received.saturating_sub(counts.duplicate);
@@ -78,15 +77,15 @@ impl Connected {
             recovered: share(received.rebuilt, received.played),
             stretched: share(received.stretched, received.played),
             target_ms: received.target_ms,
-            bandwidth_out: None,
-            protection: Protection::default(),
-            microphone_dbfs: 0.0,
-            echo_return_loss_db: None,
+            bandwidth_out: road.bandwidth,
+            protection: road.protection,
+            microphone_dbfs: ours.microphone_dbfs,
+            echo_return_loss_db: ours.echo_return_loss_db,
             own_voice_back_db: None,
-            late_ticks: 0,
+            late_ticks: ours.late_ticks,
             buffer_ms: received.buffer_ms,
-            bitrate_in: counts.bytes * 8,
-            bitrate_out: sent_bytes * 8,
+            bitrate_in: (counts.bytes + counts.received * OVERHEAD as u32) * 8,
+            bitrate_out: road.bytes * 8,
             packets_in: self.totals.0,
             packets_out: self.totals.1,
             mos: self

@@ -4,10 +4,14 @@
 //! Sections of video and further ones of audio are taken out before and answered as refused afterwards (RFC 8829, 5.3.1), so
 //! that nothing of them is ever set up. [`Remote::read`] does the one, [`Remote::answer`] the other.
 //!
+//! Of the codecs of its audio section it is shown two numbers ([`Codecs::shown`]); what we say of them is put into our
+//! description afterwards ([`with_codecs`]).
+//!
 //! All sections share the transport of the first of their group (RFC 8843), so that one is never refused: if it is one of
 //! those that are not used, it is answered as inactive. Candidates of both sides are those of that section.
 
-use crate::Candidate;
+use super::codecs::{Codecs, Numbers};
+use crate::{Candidate, DescriptionKind};
 
 /// A candidate of ours without the address that it is derived from, which is nobody's business (RFC 8839, section 5.1).
 pub fn without_base(candidate: &str) -> String {
@@ -43,6 +47,10 @@ pub struct Remote {
     pub version: u64,
     /// The credentials of ICE: others mean that it begins again.
     pub ice: Option<String>,
+    /// What of ours the far side can do as well, by the numbers that it takes.
+    pub codecs: Codecs,
+    /// The numbers by which we take its packets.
+    pub ours: Numbers,
     sections: Vec<Section>,
     audio: usize,
     /// The section whose transport is that of all.
@@ -75,7 +83,7 @@ const MOST_SECTIONS: usize = 32;
 impl Remote {
     /// Reads a description of at least one audio section with Opus. Of several the one named `known` is used, which was used
     /// before, or the first that is not refused itself.
-    pub fn read(sdp: &str, known: Option<&str>) -> Result<Self, String> {
+    pub fn read(sdp: &str, kind: DescriptionKind, known: Option<&str>, able: Codecs) -> Result<Self, String> {
         if sdp.len() > LONGEST {
             return Err("the far side's description is too long".into());
         }
@@ -88,16 +96,19 @@ impl Remote {
         if mids.len() != sections.len() || twice {
             return Err("the far side's description has a section without a name of its own".into());
         }
-        let usable = |at: &usize| kind(sections[*at]) == "audio" && !is_refused(sections[*at]);
+        let usable = |at: &usize| medium(sections[*at]) == "audio" && !is_refused(sections[*at]);
         let audio = (0..sections.len())
             .filter(usable)
             .find(|at| Some(mids[*at]) == known)
             .or_else(|| (0..sections.len()).find(usable))
             .ok_or("the far side's description has no audio section")?;
-        let opus = |line: &str| line.starts_with("a=rtpmap:") && line.to_ascii_lowercase().contains(" opus/48000");
-        if !sections[audio].lines().any(opus) {
-            return Err("the far side's description does not have Opus".into());
-        }
+        let theirs = Codecs::read(sections[audio]).ok_or("the far side's description does not have Opus")?;
+        let codecs = theirs.common(able);
+        // What answers an offer of ours sends by the numbers of that; what we answer sends by its own (RFC 3264, section 6.1).
+        let takes = match kind {
+            DescriptionKind::Offer => codecs,
+            DescriptionKind::Answer => able.common(theirs),
+        };
         let group: Vec<&str> = value(head, GROUP).map(|mids| mids.split(' ').collect()).unwrap_or_default();
         let grouped = group.contains(&mids[audio]);
         // On a transport of its own there would be two connections.
@@ -111,7 +122,11 @@ impl Remote {
         }
         let used = |at: usize| at == audio || Some(at) == data;
         for (at, section) in sections.iter().enumerate().filter(|(at, _)| used(*at)) {
-            shown.push_str(section);
+            if at == audio {
+                shown.push_str(&takes.shown(section));
+            } else {
+                shown.push_str(section);
+            }
             if at == audio && !has_direction(head) && !has_direction(section) {
                 shown.push_str("a=sendrecv\r\n");
             }
@@ -128,7 +143,7 @@ impl Remote {
         });
         let ice = value(sections[audio], "a=ice-ufrag:").or_else(|| value(head, "a=ice-ufrag:"));
         let (ice, sections) = (ice.map(str::to_owned), answers.collect());
-        Ok(Self { sdp: shown, session, version, ice, sections, audio, carrier, grouped })
+        Ok(Self { sdp: shown, session, version, ice, codecs, ours: takes.numbers, sections, audio, carrier, grouped })
     }
 
     /// The name of the section that is used.
@@ -178,6 +193,15 @@ impl Remote {
     }
 }
 
+/// A description of ours with these codecs in its audio section.
+pub fn with_codecs(sdp: &str, codecs: &Codecs) -> String {
+    let (head, sections) = split(sdp);
+    let sections = sections.into_iter().map(|section| {
+        if medium(section) == "audio" && !is_refused(section) { codecs.write(section) } else { section.to_owned() }
+    });
+    std::iter::once(head.to_owned()).chain(sections).collect()
+}
+
 /// Whether this answer, or offer, makes its sender the one that waits for the handshake (RFC 8842, section 5.2).
 pub fn is_passive(sdp: &str) -> bool {
     sdp.lines().any(|line| line == "a=setup:passive")
@@ -197,21 +221,21 @@ fn split(sdp: &str) -> (&str, Vec<&str>) {
     (head, starts.windows(2).map(|pair| &sdp[pair[0]..pair[1]]).collect())
 }
 
-fn value<'a>(section: &'a str, key: &str) -> Option<&'a str> {
+pub fn value<'a>(section: &'a str, key: &str) -> Option<&'a str> {
     section.lines().find_map(|line| line.strip_prefix(key)).map(str::trim_end)
 }
 
 /// The words of a section's `m=` line: media, port, protocol, formats.
-fn words(section: &str) -> impl Iterator<Item = &str> {
+pub fn words(section: &str) -> impl Iterator<Item = &str> {
     section.lines().next().unwrap_or_default().trim_start_matches("m=").split_ascii_whitespace()
 }
 
-fn kind(section: &str) -> &str {
+fn medium(section: &str) -> &str {
     words(section).next().unwrap_or_default()
 }
 
 fn is_data(section: &str) -> bool {
-    kind(section) == "application" && words(section).any(|word| word == "webrtc-datachannel")
+    medium(section) == "application" && words(section).any(|word| word == "webrtc-datachannel")
 }
 
 /// Port 0 means refused or taken back, or that the section shares the first one's transport.

@@ -1,17 +1,20 @@
 //! Making a connection with the WebRTC library, and listening to it.
 
+use super::codecs::Numbers;
 use super::description;
-use super::reports::{self, Report};
+use super::reports;
+use super::track::Track;
 use super::tunnel::{self, Tunnel};
+use super::wire::{Outgoing, Wire};
 use super::{PeerSettings, text};
 use crate::audio::{Audio, ConnectionId};
+use crate::pipeline::{Arrival, Feedback};
 use crate::{Candidate, CandidateKind, DescriptionKind, IceServer, PathInfo, RATE, Route};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use webrtc::Error;
-use webrtc::api::interceptor_registry::configure_rtcp_reports;
 use webrtc::api::media_engine::{MIME_TYPE_OPUS, MediaEngine};
 use webrtc::api::setting_engine::SettingEngine;
 use webrtc::api::{API, APIBuilder};
@@ -22,6 +25,7 @@ use webrtc::ice_transport::ice_candidate::RTCIceCandidate;
 use webrtc::ice_transport::ice_candidate_type::RTCIceCandidateType;
 use webrtc::ice_transport::ice_server::RTCIceServer;
 use webrtc::interceptor::registry::Registry;
+use webrtc::interceptor::report::sender::SenderReport;
 use webrtc::peer_connection::RTCPeerConnection;
 use webrtc::peer_connection::certificate::RTCCertificate;
 use webrtc::peer_connection::configuration::RTCConfiguration;
@@ -32,7 +36,6 @@ use webrtc::rtp_transceiver::rtp_codec::{RTCRtpCodecCapability, RTCRtpCodecParam
 use webrtc::rtp_transceiver::rtp_receiver::RTCRtpReceiver;
 use webrtc::rtp_transceiver::rtp_sender::RTCRtpSender;
 use webrtc::track::track_local::TrackLocal;
-use webrtc::track::track_local::track_local_static_rtp::TrackLocalStaticRTP;
 use webrtc::track::track_remote::TrackRemote;
 
 /// The certificate that all connections of a call share, so that a new one is known to be the same person's.
@@ -64,14 +67,15 @@ pub enum Local {
         attempt: u32,
         text: String,
     },
-    Reported(Report),
+    Reported(Feedback),
 }
 
 pub struct Made {
     pub connection: RTCPeerConnection,
     pub attempt: u32,
     /// Our sound, once it is known who offers.
-    pub track: Option<Arc<TrackLocalStaticRTP>>,
+    track: Option<Arc<Track>>,
+    pub wire: Arc<Wire>,
     tunnels: Vec<Tunnel>,
 }
 
@@ -82,9 +86,8 @@ const RELAY_WAIT: Duration = Duration::from_millis(500);
 const DISCONNECTED: Duration = Duration::from_secs(5);
 const FAILED: Duration = Duration::from_secs(35);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// What we say about Opus, the words of every browser (RFC 7587, section 6.1).
-const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
-const OPUS_PAYLOAD_TYPE: u8 = 111;
+/// The library has no name for redundant packets (RFC 2198).
+const MIME_TYPE_RED: &str = "audio/red";
 /// Bytes of the largest packet read: an Ethernet frame's.
 const MTU: usize = 1500;
 
@@ -107,29 +110,32 @@ pub async fn make(
         certificates: known.into_iter().collect(),
         ..RTCConfiguration::default()
     };
-    let connection = api(settings.bind, settings.route)?.new_peer_connection(configuration).await?;
+    let connection = api(settings)?.new_peer_connection(configuration).await?;
     if let Some(certificate) = connection.get_configuration().await.certificates.into_iter().next() {
         *settings.identity.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
-    listen(&connection, id, attempt, audio, local);
+    let wire = Arc::new(Wire::default());
+    listen(&connection, id, attempt, audio, &wire, local);
     text::accept(&connection, attempt, local);
     for tunnel in &tunnels {
         tokio::spawn(watch(tunnel.ended(), attempt, local.clone()));
     }
-    Ok(Made { connection, attempt, track: None, tunnels })
+    Ok(Made { connection, attempt, track: None, wire, tunnels })
 }
 
-fn api(bind: Option<IpAddr>, route: Route) -> Result<API, Error> {
+/// Of RTCP the library sends the reports of our own packets alone; what we say of the far side's is ours.
+fn api(settings: &PeerSettings) -> Result<API, Error> {
+    let (bind, route) = (settings.bind, settings.route);
+    let Numbers { opus, red } = settings.codecs().numbers;
     let mut media = MediaEngine::default();
-    media.register_codec(
-        RTCRtpCodecParameters {
-            capability: opus(),
-            payload_type: OPUS_PAYLOAD_TYPE,
-            ..RTCRtpCodecParameters::default()
-        },
-        RTPCodecType::Audio,
-    )?;
-    let registry = configure_rtcp_reports(Registry::new());
+    for (mime_type, payload_type) in [(MIME_TYPE_OPUS, Some(opus)), (MIME_TYPE_RED, red)] {
+        let Some(payload_type) = payload_type else { continue };
+        let capability = codec(mime_type);
+        let parameters = RTCRtpCodecParameters { capability, payload_type, ..RTCRtpCodecParameters::default() };
+        media.register_codec(parameters, RTPCodecType::Audio)?;
+    }
+    let mut registry = Registry::new();
+    registry.add(Box::new(SenderReport::builder()));
     Ok(APIBuilder::new()
         .with_media_engine(media)
         .with_interceptor_registry(registry)
@@ -137,13 +143,12 @@ fn api(bind: Option<IpAddr>, route: Route) -> Result<API, Error> {
         .build())
 }
 
-fn opus() -> RTCRtpCodecCapability {
+fn codec(mime_type: &str) -> RTCRtpCodecCapability {
     RTCRtpCodecCapability {
-        mime_type: MIME_TYPE_OPUS.to_owned(),
+        mime_type: mime_type.to_owned(),
         clock_rate: RATE,
         channels: 2,
-        sdp_fmtp_line: OPUS_PARAMETERS.to_owned(),
-        rtcp_feedback: vec![],
+        ..RTCRtpCodecCapability::default()
     }
 }
 
@@ -214,7 +219,14 @@ async fn watch(broken: impl Future<Output = bool>, attempt: u32, to: mpsc::Sende
     }
 }
 
-fn listen(connection: &RTCPeerConnection, id: ConnectionId, attempt: u32, audio: &Audio, local: &mpsc::Sender<Local>) {
+fn listen(
+    connection: &RTCPeerConnection,
+    id: ConnectionId,
+    attempt: u32,
+    audio: &Audio,
+    wire: &Arc<Wire>,
+    local: &mpsc::Sender<Local>,
+) {
     let to = local.clone();
     connection.on_ice_candidate(Box::new(move |candidate| {
         let to = to.clone();
@@ -242,35 +254,51 @@ fn listen(connection: &RTCPeerConnection, id: ConnectionId, attempt: u32, audio:
             let _ = to.send(happened).await;
         })
     }));
-    let audio = audio.clone();
+    let (audio, wire) = (audio.clone(), Arc::clone(wire));
     connection.on_track(Box::new(move |track, receiver, _| {
-        tokio::spawn(read_sound(id, track, audio.clone()));
-        tokio::spawn(read_nothing(receiver));
+        tokio::spawn(read_sound(id, track, Arc::clone(&wire), audio.clone()));
+        tokio::spawn(read_sender_reports(receiver, Arc::clone(&wire)));
         Box::pin(async {})
     }));
 }
 
-async fn read_sound(id: ConnectionId, track: Arc<TrackRemote>, audio: Audio) {
+async fn read_sound(id: ConnectionId, track: Arc<TrackRemote>, wire: Arc<Wire>, audio: Audio) {
     let mut buffer = vec![0; MTU];
     while let Ok((packet, _)) = track.read(&mut buffer).await {
-        let header = packet.header;
-        audio.packet(id, header.ssrc, header.sequence_number, header.timestamp, packet.payload);
+        let (header, payload, at) = (packet.header, packet.payload, audio.now());
+        let form = wire.came(header.ssrc, header.payload_type);
+        let (ssrc, sequence, timestamp) = (header.ssrc, header.sequence_number, header.timestamp);
+        audio.packet(id, Arrival { at, ssrc, form, sequence, timestamp, payload });
     }
 }
 
-/// The far side's sender reports must be read for our receiver reports to answer them.
-async fn read_nothing(receiver: Arc<RTCRtpReceiver>) {
-    while receiver.read_rtcp().await.is_ok() {}
+/// Our reports answer the far side's reports of its own packets.
+async fn read_sender_reports(receiver: Arc<RTCRtpReceiver>, wire: Arc<Wire>) {
+    while let Ok((packets, _)) = receiver.read_rtcp().await {
+        if let Some(time) = reports::sender_time(&packets) {
+            wire.reported(time);
+        }
+    }
 }
 
-async fn read_reports(sender: Arc<RTCRtpSender>, to: mpsc::Sender<Local>) {
+async fn read_reports(
+    id: ConnectionId,
+    sender: Arc<RTCRtpSender>,
+    track: Arc<Track>,
+    audio: Audio,
+    to: mpsc::Sender<Local>,
+) {
     while let Ok((packets, _)) = sender.read_rtcp().await {
-        let parameters = sender.get_parameters().await;
-        let Some(ssrc) = parameters.encodings.first().map(|encoding| encoding.ssrc) else { continue };
-        if let Some(report) = reports::about(ssrc, &packets, SystemTime::now())
-            && to.send(Local::Reported(report)).await.is_err()
-        {
-            return;
+        let Some(ssrc) = track.ssrc() else { continue };
+        let heard = reports::about(ssrc, &packets, SystemTime::now());
+        if !heard.asked.is_empty() {
+            audio.asked(id, heard.asked);
+        }
+        if let Some(feedback) = heard.feedback {
+            audio.told(id, feedback);
+            if to.send(Local::Reported(feedback)).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -293,19 +321,31 @@ fn kind(typ: RTCIceCandidateType) -> Option<CandidateKind> {
 
 impl Made {
     /// Adds our sound; its ids differ between the two sides.
-    pub async fn add_sound(&mut self, role: DescriptionKind, local: &mpsc::Sender<Local>) -> Result<(), Error> {
+    pub async fn add_sound(
+        &mut self,
+        role: DescriptionKind,
+        id: ConnectionId,
+        audio: &Audio,
+        local: &mpsc::Sender<Local>,
+    ) -> Result<(), Error> {
         if self.track.is_some() {
             return Ok(());
         }
-        let (track, stream) = match role {
+        let (name, stream) = match role {
             DescriptionKind::Offer => ("audio-offerer", "bellwire-offerer"),
             DescriptionKind::Answer => ("audio-answerer", "bellwire-answerer"),
         };
-        let track = Arc::new(TrackLocalStaticRTP::new(opus(), track.to_owned(), stream.to_owned()));
+        let track = Arc::new(Track::new(name, stream));
         let sender = self.connection.add_track(Arc::clone(&track) as Arc<dyn TrackLocal + Send + Sync>).await?;
-        tokio::spawn(read_reports(sender, local.clone()));
+        tokio::spawn(read_reports(id, sender, Arc::clone(&track), audio.clone(), local.clone()));
         self.track = Some(track);
         Ok(())
+    }
+
+    /// Where our packets go, once it is known who offers.
+    pub fn outgoing(&self) -> Option<Outgoing> {
+        let track = Arc::clone(self.track.as_ref()?);
+        Some(Outgoing::new(track, self.connection.dtls_transport(), Arc::clone(&self.wire)))
     }
 
     /// The way in use.
