@@ -11,9 +11,17 @@ import { label, language } from "./words.js";
 /** @typedef {import("./bindings.d.ts").View} View */
 /** @typedef {import("./bindings.d.ts").Level} Level */
 /** @typedef {import("./bindings.d.ts").Press} Press */
+/** @typedef {import("./bindings.d.ts").OfferAct} OfferAct */
 
 const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (byId(id));
 const select = (/** @type {string} */ id) => /** @type {HTMLSelectElement} */ (byId(id));
+
+/** What the button beside a notice asks for. @type {Record<OfferAct, () => void>} */
+const offers = {
+  "open-settings": () => ask("open_microphone_settings"),
+  unmute: () => ask("unmute"),
+  "play-aloud": () => ask("use_held_output"),
+};
 
 /** What each button of the bar asks for. @type {Record<Press, (button: HTMLElement) => void>} */
 const presses = {
@@ -51,7 +59,7 @@ function watchPage() {
     if (press) presses[press](button);
     else if (button.dataset.person !== undefined) ask("sign_in_as", { person: Number(button.dataset.at) });
     else if (button.dataset.because) ask("decline", { because: button.dataset.because });
-    else if (button.classList.contains("settings")) ask("open_microphone_settings");
+    else if (button.dataset.offer) offers[/** @type {OfferAct} */ (button.dataset.offer)]();
     else if (button.dataset.remedy === "permission") ask("open_microphone_settings");
     else if (button.dataset.remedy) lead(button.dataset.remedy);
     else if (button.classList.contains("look")) ask("look_at_check");
@@ -81,13 +89,18 @@ function watchPage() {
   });
   input("relay-only").addEventListener("change", () => ask("set_relay_only", { on: input("relay-only").checked }));
   input("text-keep").addEventListener("change", () => ask("keep_text", { keep: input("text-keep").checked }));
-  for (const [id, command] of [["input-device", "set_input"], ["output-device", "set_output"]]) {
+  for (const [id, command] of [["input-device", "set_input"], ["output-device", "set_output"], ["ring-device", "set_ring"]]) {
     select(id).addEventListener("change", () => ask(command, { pick: JSON.parse(select(id).value) }));
   }
-  const ticks = ["echo-cancellation", "noise-suppression", "gain-control"];
-  for (const id of ticks) {
-    input(id).addEventListener("change", () => {
-      const choice = Object.fromEntries(ticks.map((each) => [each.replace("-", "_"), input(each).checked]));
+  for (const id of ["original-sound", "echo-cancellation", "gain-control", "noise-suppression"]) {
+    byId(id).addEventListener("change", () => {
+      /** @type {import("./bindings.d.ts").ProcessingChoice} */
+      const choice = {
+        echo_cancellation: input("echo-cancellation").checked,
+        noise_suppression: /** @type {"off" | "standard" | "strong"} */ (select("noise-suppression").value),
+        gain_control: input("gain-control").checked,
+        original_sound: input("original-sound").checked,
+      };
       ask("set_processing", { choice });
     });
   }

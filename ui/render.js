@@ -46,11 +46,13 @@ function frame(view) {
   if (announce.textContent !== say(view.announce)) announce.textContent = say(view.announce);
   const notices = view.notices;
   show(byId("notices"), notices.length > 0);
-  keyed(byId("notices"), notices, (notice) => notice.text.id, () => label(stamp("notice")), (node, notice) => {
+  keyed(byId("notices"), notices, (notice) => notice.text.id, () => stamp("notice"), (node, notice) => {
     attribute(node, "class", `banner ${notice.mood}`);
     attribute(node, "data-notice", notice.text.id);
     text(within(node, ".words"), say(notice.text));
-    show(within(node, ".settings"), notice.settings);
+    const offer = within(node, ".offer");
+    attribute(offer, "data-offer", notice.offer?.act ?? null);
+    text(offer, say(notice.offer?.label));
   });
 }
 
@@ -243,9 +245,16 @@ function sound(view) {
   if (!sound) return;
   options("input-device", sound.inputs);
   options("output-device", sound.outputs);
+  options("ring-device", sound.rings);
+  tick("original-sound", sound.original_sound);
   tick("echo-cancellation", sound.echo_cancellation);
-  tick("noise-suppression", sound.noise_suppression);
   tick("gain-control", sound.gain_control);
+  const noise = /** @type {HTMLSelectElement} */ (byId("noise-suppression"));
+  if (noise.value !== sound.noise_suppression) noise.value = sound.noise_suppression;
+  // Greyed out as one, and said so: they keep what they are for when it is off again.
+  const processing = /** @type {HTMLFieldSetElement} */ (byId("processing"));
+  if (processing.disabled !== sound.original_sound) processing.disabled = sound.original_sound;
+  show(byId("processing-idle"), sound.original_sound);
 }
 
 /** How loud both sides are, 0 to 1. @param {number} input @param {number} output */

@@ -67,6 +67,11 @@ pub async fn toggle_mute(controller: Controller<'_>) -> Sent {
 }
 
 #[tauri::command]
+pub async fn unmute(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::Unmute).await
+}
+
+#[tauri::command]
 pub async fn talk(controller: Controller<'_>, held: bool) -> Sent {
     send(controller, Ask::Talk(held)).await
 }
@@ -119,6 +124,16 @@ pub async fn set_input(controller: Controller<'_>, pick: Pick) -> Sent {
 #[tauri::command]
 pub async fn set_output(controller: Controller<'_>, pick: Pick) -> Sent {
     send(controller, Ask::SetOutput(pick)).await
+}
+
+#[tauri::command]
+pub async fn set_ring(controller: Controller<'_>, pick: Pick) -> Sent {
+    send(controller, Ask::SetRing(pick)).await
+}
+
+#[tauri::command]
+pub async fn use_held_output(controller: Controller<'_>) -> Sent {
+    send(controller, Ask::UseHeldOutput).await
 }
 
 #[tauri::command]

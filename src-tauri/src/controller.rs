@@ -1,6 +1,8 @@
 //! The one loop that owns everything: the client, the settings, what is known. Commands, windows and links send it an
 //! [`Ask`]; it tells the windows what to show. Nothing else in the shell keeps state.
 
+mod sound;
+
 use crate::arguments::Arguments;
 use crate::known::{Door, Follow, Known, Now, server_fault};
 use crate::platform;
@@ -12,8 +14,8 @@ use crate::view_model::{Because, Complaint, Level, Pick, ProcessingChoice, Scree
 use crate::windows::Windows;
 use bellwire_client::media;
 use bellwire_client::{
-    BadLink, BookingId, CallId, Client, Config, DevPerson, DeviceChoice, Handle, JoinLink, LinkFault, NoiseSuppression,
-    Processing, Request, RoomId, Token, Update, Updates, Url, dev_people,
+    BadLink, BookingId, CallId, Client, Config, DevPerson, Handle, JoinLink, LinkFault, NoiseSuppression, Processing,
+    Request, RoomId, Token, Update, Updates, Url, dev_people,
 };
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -43,6 +45,7 @@ pub enum Ask {
     Decline(Because),
     HangUp,
     ToggleMute,
+    Unmute,
     /// Space is held to speak, or was let go.
     Talk(bool),
     Dismiss,
@@ -57,6 +60,9 @@ pub enum Ask {
     RelayOnly(bool),
     SetInput(Pick),
     SetOutput(Pick),
+    SetRing(Pick),
+    /// Play on the loudspeaker, though the headset is gone.
+    UseHeldOutput,
     SetProcessing(ProcessingChoice),
     MoreHistory,
     OpenMicrophoneSettings,
@@ -137,6 +143,7 @@ impl Controller {
                 gain_control: kept.processing.gain_control && !arguments.no_agc,
                 original_sound: kept.processing.original_sound,
             },
+            ring: kept.ring.clone(),
             bind: arguments.bind,
             ..media::Config::default()
         };
@@ -210,6 +217,7 @@ impl Controller {
             Ask::Decline(because) => self.request(Request::Decline(because.into())),
             Ask::HangUp => self.request(Request::HangUp),
             Ask::ToggleMute => self.toggle_mute(),
+            Ask::Unmute => self.unmute(),
             Ask::Talk(held) => self.talk(held),
             Ask::Dismiss => self.request(Request::Dismiss),
             Ask::Search => self.search(),
@@ -237,31 +245,11 @@ impl Controller {
                 self.settings.change(|settings| settings.relay_only = only);
                 self.request(Request::RelayOnly(only));
             }
-            Ask::SetInput(pick) => {
-                if let Some(choice) = chosen(pick) {
-                    self.media.input = choice.clone();
-                    self.settings.change(|settings| settings.input = choice.clone());
-                    self.request(Request::SetInput(choice));
-                }
-            }
-            Ask::SetOutput(pick) => {
-                if let Some(choice) = chosen(pick) {
-                    self.media.output = choice.clone();
-                    self.settings.change(|settings| settings.output = choice.clone());
-                    self.request(Request::SetOutput(choice));
-                }
-            }
-            Ask::SetProcessing(choice) => {
-                let processing = Processing {
-                    echo_cancellation: choice.echo_cancellation,
-                    noise_suppression: choice.noise_suppression,
-                    gain_control: choice.gain_control,
-                    original_sound: choice.original_sound,
-                };
-                self.media.processing = processing;
-                self.settings.change(|settings| settings.processing = processing);
-                self.request(Request::SetProcessing(processing));
-            }
+            Ask::SetInput(pick) => self.set_input(pick),
+            Ask::SetOutput(pick) => self.set_output(pick),
+            Ask::SetRing(pick) => self.set_ring(pick),
+            Ask::UseHeldOutput => self.request(Request::UseHeldOutput),
+            Ask::SetProcessing(choice) => self.set_processing(choice),
             Ask::MoreHistory => {
                 let before = self.known.history.last().map(|call| call.ended_at);
                 self.request(Request::History { before });
@@ -426,6 +414,12 @@ impl Controller {
         }
     }
 
+    fn unmute(&mut self) {
+        if self.known.muted() == Some(true) {
+            self.toggle_mute();
+        }
+    }
+
     /// Holding Space while muted speaks; letting it go is muted again.
     fn talk(&mut self, held: bool) {
         let muted = self.known.muted() == Some(true);
@@ -546,14 +540,6 @@ async fn next(running: &mut Option<(Client, Updates)>) -> Option<Update> {
     match running {
         Some((_, updates)) => updates.next().await,
         None => std::future::pending().await,
-    }
-}
-
-fn chosen(pick: Pick) -> Option<DeviceChoice> {
-    match pick {
-        Pick::Default {} => Some(DeviceChoice::Default),
-        Pick::Named { name } => Some(DeviceChoice::Named(name)),
-        Pick::File {} => None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the shell knows at one moment, and how each update of the client changes it. Pure: [`show`](crate::show::show)
 //! makes the view from it, the controller keeps it.
 
+mod devices;
 mod refusals;
 mod text;
 
+pub use devices::DevicesSeen;
 pub use refusals::server_fault;
 pub use text::TextSeen;
 
@@ -56,6 +58,10 @@ pub struct Known {
     pub microphone_was_open: bool,
     /// Said once, until the next thing that this person does.
     pub remark: Option<Sentence>,
+    /// Somebody spoke into the muted microphone.
+    pub spoke_muted_at: Option<Instant>,
+    /// Which devices the conversation had, and what became of them.
+    pub devices_seen: DevicesSeen,
     /// Space is held to speak.
     pub talking: bool,
     /// The system has a page for the microphone's permission.
@@ -149,6 +155,10 @@ impl Known {
                 Follow::Nothing
             }
             Update::Stats(stats) => self.take_stats(&stats),
+            Update::SpeakingMuted { at } => {
+                self.spoke_muted_at = Some(at);
+                Follow::Nothing
+            }
             Update::MemberStats { .. } | Update::Flowing { generation: _ } | Update::NetworkChanged => Follow::Nothing,
             Update::Refused { code, retry_after_ms } => {
                 let place = self.place();
@@ -281,6 +291,7 @@ impl Known {
         if (live || live_room(&snapshot).is_some()) && matches!(snapshot.input, DeviceState::Open { .. }) {
             self.microphone_was_open = true;
         }
+        self.devices_seen.take(&snapshot);
         self.snapshot = Some(snapshot);
         match (signed_in, &self.door) {
             (true, Some(_)) => Follow::EnterRoom,
@@ -293,6 +304,8 @@ impl Known {
     fn begin_talk(&mut self) {
         self.quality = Quality::default();
         self.microphone_was_open = false;
+        self.spoke_muted_at = None;
+        self.devices_seen = DevicesSeen::default();
         self.checking = false;
         self.trial = false;
         self.report = None;

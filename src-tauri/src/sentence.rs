@@ -25,27 +25,15 @@ pub enum Sentence {
     RoleProvider {},
 
     // the server
-    ServerUnreachable {
-        retry_s: Option<u32>,
-    },
-    ServerCertificate {
-        retry_s: Option<u32>,
-    },
-    ServerNotBellwire {
-        retry_s: Option<u32>,
-    },
-    ServerSilent {
-        retry_s: Option<u32>,
-    },
-    ServerBusy {
-        retry_s: Option<u32>,
-    },
-    ServerRefused {
-        retry_s: Option<u32>,
-    },
-    /// In a call: the sound goes on.
+    ServerUnreachable { retry_s: Option<u32> },
+    ServerCertificate { retry_s: Option<u32> },
+    ServerNotBellwire { retry_s: Option<u32> },
+    ServerSilent { retry_s: Option<u32> },
+    ServerBusy { retry_s: Option<u32> },
+    ServerRefused { retry_s: Option<u32> },
+    // In a call: the sound goes on.
     ServerLostInCall {},
-    /// In a call that has no sound of its own yet.
+    // In a call that has no sound of its own yet.
     ServerLostBeforeCall {},
     ServerLostInRoom {},
 
@@ -56,9 +44,7 @@ pub enum Sentence {
     RefusedNotFound {},
     RefusedInAnotherCall {},
     RefusedOnAnotherDevice {},
-    RefusedRateLimited {
-        retry_s: Option<u32>,
-    },
+    RefusedRateLimited { retry_s: Option<u32> },
     RefusedRoomFull {},
     RefusedInRoom {},
     RefusedAlreadySearching {},
@@ -70,45 +56,20 @@ pub enum Sentence {
     // bookings
     NoBookings {},
 
-    WindowOpensIn {
-        seconds: u32,
-    },
-    WindowOpensAt {
-        at: u64,
-    },
-    WindowOpenUntil {
-        at: u64,
-    },
-    WindowOver {
-        name: String,
-    },
-    BookingCancelled {
-        name: String,
-    },
+    WindowOpensIn { seconds: u32 },
+    WindowOpensAt { at: u64 },
+    WindowOpenUntil { at: u64 },
+    WindowOver { name: String },
+    BookingCancelled { name: String },
     BookingDone {},
     BookingMissedByYou {},
-    BookingMissedByPeer {
-        name: String,
-    },
-    PeerHere {
-        name: String,
-    },
-    PeerInAnotherCall {
-        name: String,
-    },
-    PeerAwaySince {
-        name: String,
-        at: u64,
-    },
-    PeerAway {
-        name: String,
-    },
-    PeerReady {
-        name: String,
-    },
-    PeerHasProblem {
-        name: String,
-    },
+    BookingMissedByPeer { name: String },
+    PeerHere { name: String },
+    PeerInAnotherCall { name: String },
+    PeerAwaySince { name: String, at: u64 },
+    PeerAway { name: String },
+    PeerReady { name: String },
+    PeerHasProblem { name: String },
     YouReady {},
     YouHaveProblem {},
 
@@ -119,16 +80,12 @@ pub enum Sentence {
     CheckNoMicrophone {},
     CheckPermission {},
     CheckInUse {},
-    CheckFault {
-        why: String,
-    },
+    CheckFault { why: String },
     SpeakerTry {},
     SpeakerPlaying {},
     SpeakerNone {},
     SpeakerInUse {},
-    SpeakerFault {
-        why: String,
-    },
+    SpeakerFault { why: String },
 
     // checking sound and network
     TrialBegins {},
@@ -139,12 +96,8 @@ pub enum Sentence {
     TrialListen {},
     TrialBroke {},
     TrialReady {},
-    TrialRemarks {
-        count: u32,
-    },
-    TrialProblems {
-        count: u32,
-    },
+    TrialRemarks { count: u32 },
+    TrialProblems { count: u32 },
     StepDevices {},
     StepDirect {},
     StepRelay {},
@@ -163,12 +116,8 @@ pub enum Sentence {
     FaultTooQuiet {},
     FaultClipping {},
     FaultEcho {},
-    FaultLoss {
-        percent: Option<u32>,
-    },
-    FaultDelay {
-        ms: Option<u32>,
-    },
+    FaultLoss { percent: Option<u32> },
+    FaultDelay { ms: Option<u32> },
     FaultJitter {},
     FaultUdpBlocked {},
     FaultNoisy {},
@@ -189,53 +138,29 @@ pub enum Sentence {
     FixNoisy {},
     FixOnlyRelay {},
     FixNotTested {},
-    PathReached {
-        ms: Option<u32>,
-        percent: u32,
-    },
+    PathReached { ms: Option<u32>, percent: u32 },
     PathNotReached {},
 
     // calling
-    CallingPeer {
-        name: String,
-    },
-    PeerRings {
-        name: String,
-    },
-    CallFrom {
-        name: String,
-    },
-    CallConnecting {
-        name: String,
-    },
-    InCallWith {
-        name: String,
-    },
+    CallingPeer { name: String },
+    PeerRings { name: String },
+    CallFrom { name: String },
+    CallConnecting { name: String },
+    InCallWith { name: String },
     ReasonInTwoMinutes {},
     ReasonWrongTime {},
     ReasonUnwell {},
 
     // talking
-    RemainingTime {
-        seconds: u32,
-    },
-    OverTime {
-        seconds: u32,
-    },
+    RemainingTime { seconds: u32 },
+    OverTime { seconds: u32 },
     YouAreMuted {},
     YouTalkWhileHeld {},
-    PeerMuted {
-        name: String,
-    },
-    BothMuted {
-        name: String,
-    },
-    SoundLost {
-        name: String,
-    },
-    SoundLostOtherWay {
-        name: String,
-    },
+    YouSpeakMuted {},
+    PeerMuted { name: String },
+    BothMuted { name: String },
+    SoundLost { name: String },
+    SoundLostOtherWay { name: String },
     QualityExcellent {},
     QualityGood {},
     QualityFair {},
@@ -259,24 +184,12 @@ pub enum Sentence {
     WhySpeakerMissingHere {},
     WhySpeakerMissingThere {},
     WhySpeakerMissing {},
-    WhyLossHere {
-        percent: Option<u32>,
-    },
-    WhyLossThere {
-        percent: Option<u32>,
-    },
-    WhyLoss {
-        percent: Option<u32>,
-    },
-    WhyDelayHere {
-        ms: Option<u32>,
-    },
-    WhyDelayThere {
-        ms: Option<u32>,
-    },
-    WhyDelay {
-        ms: Option<u32>,
-    },
+    WhyLossHere { percent: Option<u32> },
+    WhyLossThere { percent: Option<u32> },
+    WhyLoss { percent: Option<u32> },
+    WhyDelayHere { ms: Option<u32> },
+    WhyDelayThere { ms: Option<u32> },
+    WhyDelay { ms: Option<u32> },
     WhyJitterHere {},
     WhyJitterThere {},
     WhyJitter {},
@@ -310,43 +223,19 @@ pub enum Sentence {
     AdviceSendingTwice {},
 
     // the queue for the next partner
-    QueuePlace {
-        place: u32,
-    },
-    Matched {
-        name: String,
-    },
-    TalkWith {
-        name: String,
-    },
-    PartedByYou {
-        name: String,
-    },
-    PartedLeft {
-        name: String,
-    },
-    PartedSkipped {
-        name: String,
-    },
-    PartedLost {
-        name: String,
-    },
-    PartedBlocked {
-        name: String,
-    },
+    QueuePlace { place: u32 },
+    Matched { name: String },
+    TalkWith { name: String },
+    PartedByYou { name: String },
+    PartedLeft { name: String },
+    PartedSkipped { name: String },
+    PartedLost { name: String },
+    PartedBlocked { name: String },
     PartedReplaced {},
-    PartedClosed {
-        name: String,
-    },
-    BlockOpen {
-        name: String,
-    },
-    BlockWhat {
-        name: String,
-    },
-    DoBlock {
-        name: String,
-    },
+    PartedClosed { name: String },
+    BlockOpen { name: String },
+    BlockWhat { name: String },
+    DoBlock { name: String },
     ComplaintAbusive {},
     ComplaintUnsafe {},
     ComplaintSpam {},
@@ -357,9 +246,7 @@ pub enum Sentence {
     EnteringRoom {},
     RoomRefused {},
     RoomFull {},
-    InRoom {
-        topic: String,
-    },
+    InRoom { topic: String },
     RoomEmpty {},
     RoomLocked {},
     RoomUnlocked {},
@@ -369,21 +256,11 @@ pub enum Sentence {
     MemberConnecting {},
     MemberNotHeard {},
     MemberAway {},
-    MemberCame {
-        name: String,
-    },
-    MemberWent {
-        name: String,
-    },
-    RemoveOpen {
-        name: String,
-    },
-    RemoveWhat {
-        name: String,
-    },
-    DoRemove {
-        name: String,
-    },
+    MemberCame { name: String },
+    MemberWent { name: String },
+    RemoveOpen { name: String },
+    RemoveWhat { name: String },
+    DoRemove { name: String },
     RoomOverLeft {},
     RoomOverRemoved {},
     RoomOverLost {},
@@ -393,33 +270,18 @@ pub enum Sentence {
 
     // text beside the voice
     TextByYou {},
-    TextBy {
-        name: String,
-    },
+    TextBy { name: String },
     TextDelivered {},
     TextUndelivered {},
     TextEmpty {},
     TextConnecting {},
-    TextNoChannel {
-        name: String,
-    },
+    TextNoChannel { name: String },
     TextNobodyHere {},
-    TextUnread {
-        name: String,
-        others: u32,
-    },
-    TextCame {
-        name: String,
-    },
-    KeepNeither {
-        name: String,
-    },
-    KeepYours {
-        name: String,
-    },
-    KeepTheirs {
-        name: String,
-    },
+    TextUnread { name: String, others: u32 },
+    TextCame { name: String },
+    KeepNeither { name: String },
+    KeepYours { name: String },
+    KeepTheirs { name: String },
     KeepBoth {},
 
     // figures
@@ -436,69 +298,41 @@ pub enum Sentence {
     FigurePath {},
     FigureNetwork {},
     FigureCandidates {},
-    /// As it is measured.
-    Amount {
-        text: String,
-    },
+    // As it is measured.
+    Amount { text: String },
     PathDirect {},
     PathRelayUdp {},
     PathRelayTcp {},
     PathRelayTls {},
-    /// It is the other one's relay.
+    // It is the other one's relay.
     PathRelayTheirs {},
     NetworkIpv6 {},
     NetworkIpv4 {},
 
     // after a call
     EndedByYou {},
-    EndedByPeer {
-        name: String,
-    },
+    EndedByPeer { name: String },
     EndedHungUp {},
     EndedCancelledByYou {},
-    EndedCancelledByPeer {
-        name: String,
-    },
+    EndedCancelledByPeer { name: String },
     EndedDeclinedByYou {},
-    EndedDeclined {
-        name: String,
-    },
-    EndedDeclinedInTwoMinutes {
-        name: String,
-    },
-    EndedDeclinedWrongTime {
-        name: String,
-    },
-    EndedDeclinedUnwell {
-        name: String,
-    },
-    EndedNoAnswer {
-        name: String,
-    },
-    EndedMissed {
-        name: String,
-    },
-    EndedBusy {
-        name: String,
-    },
-    EndedWhileYouWereBusy {
-        name: String,
-    },
+    EndedDeclined { name: String },
+    EndedDeclinedInTwoMinutes { name: String },
+    EndedDeclinedWrongTime { name: String },
+    EndedDeclinedUnwell { name: String },
+    EndedNoAnswer { name: String },
+    EndedMissed { name: String },
+    EndedBusy { name: String },
+    EndedWhileYouWereBusy { name: String },
     EndedMediaFailed {},
     EndedMediaLost {},
     EndedBookingCancelled {},
     CallQualityGood {},
     CallQualityFair {},
     CallQualityPoor {},
-    ReportSaved {
-        path: String,
-    },
-    ReportFailed {
-        why: String,
-    },
-    AnsweredElsewhere {
-        name: String,
-    },
+    ReportSaved { path: String },
+    ReportFailed { why: String },
+    AnsweredElsewhere { name: String },
 
     // the history
     PastCalledYou {},
@@ -513,10 +347,7 @@ pub enum Sentence {
     PastSoundGood {},
     PastSoundFair {},
     PastSoundPoor {},
-    PastSoundLost {
-        times: u32,
-        seconds: u32,
-    },
+    PastSoundLost { times: u32, seconds: u32 },
     PastLossIn {},
     PastLossOut {},
     PastDelay {},
@@ -536,36 +367,29 @@ pub enum Sentence {
     MicrophonePermission {},
     MicrophoneInUse {},
     MicrophoneSilent {},
-    MicrophoneFault {
-        why: String,
-    },
-    FileFault {
-        why: String,
-    },
-    MicrophoneFallback {
-        device: String,
-    },
+    MicrophoneFault { why: String },
+    FileFault { why: String },
+    MicrophoneFallback { device: String },
     SpeakerMissing {},
     SpeakerBusy {},
-    SpeakerBroken {
-        why: String,
-    },
-    SpeakerFallback {
-        device: String,
-    },
+    SpeakerBroken { why: String },
+    SpeakerFallback { device: String },
+    MicrophoneNow { device: String },
+    MicrophoneBack { device: String },
+    SpeakerNow { device: String },
+    SpeakerBack { device: String },
+    SpeakerHeld {},
     DevicesUnknown {},
     DeviceDefault {},
-    DeviceNamed {
-        device: String,
-    },
+    DeviceNamed { device: String },
     DeviceFile {},
+    // Where it rings: on the speaker of calls.
+    DeviceOfCalls {},
 
     // buttons
     DoSignIn {},
     DoStopSigningIn {},
-    DoCall {
-        name: String,
-    },
+    DoCall { name: String },
     DoCheck {},
     DoCheckDone {},
     DoTestSound {},
@@ -577,6 +401,9 @@ pub enum Sentence {
     DoAccept {},
     DoDecline {},
     DoMute {},
+    DoUnmute {},
+    DoPlayOn { device: String },
+    DoOpenSettings {},
     DoHangUp {},
     DoCallAgain {},
     DoDismiss {},
@@ -588,7 +415,5 @@ pub enum Sentence {
     DoLeave {},
     DoEnterAgain {},
     DoTryAgain {},
-    DoText {
-        unread: u32,
-    },
+    DoText { unread: u32 },
 }

@@ -3,8 +3,8 @@
 //!
 //! A file that cannot be read is put aside as `settings.bad.json` and replaced by defaults, so that the app starts.
 
-use bellwire_client::{DeviceChoice, DeviceId, Processing};
-use serde::{Deserialize, Serialize};
+use bellwire_client::{DeviceChoice, DeviceId, NoiseSuppression, Processing};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,11 +17,40 @@ pub struct Settings {
     pub input: DeviceChoice,
     #[serde(default)]
     pub output: DeviceChoice,
-    #[serde(default)]
+    /// `None`: it rings where calls are heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<DeviceChoice>,
+    #[serde(default, deserialize_with = "processing")]
     pub processing: Processing,
     /// Calls go by the relay alone, so that the other side does not learn this machine's address.
     #[serde(default)]
     pub relay_only: bool,
+}
+
+/// Settings from before noise suppression had strengths say whether it is on.
+fn processing<'a, D: Deserializer<'a>>(from: D) -> Result<Processing, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Kept {
+        echo_cancellation: bool,
+        noise_suppression: Noise,
+        gain_control: bool,
+        #[serde(default)]
+        original_sound: bool,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Noise {
+        On(bool),
+        Strength(NoiseSuppression),
+    }
+    let Kept { echo_cancellation, noise_suppression, gain_control, original_sound } = Kept::deserialize(from)?;
+    let noise_suppression = match noise_suppression {
+        Noise::On(true) => NoiseSuppression::Standard,
+        Noise::On(false) => NoiseSuppression::Off,
+        Noise::Strength(strength) => strength,
+    };
+    Ok(Processing { echo_cancellation, noise_suppression, gain_control, original_sound })
 }
 
 /// Settings and where they are kept.
@@ -54,6 +83,7 @@ impl SettingsFile {
                     device: fresh(),
                     input: DeviceChoice::Default,
                     output: DeviceChoice::Default,
+                    ring: None,
                     processing: Processing::default(),
                     relay_only: false,
                 };
@@ -106,6 +136,8 @@ mod tests {
         let mut file = open(&dir.path().join("deep/er"), 7);
         file.change(|settings| settings.input = DeviceChoice::Named("USB".into()));
         file.change(|settings| settings.processing.gain_control = false);
+        file.change(|settings| settings.processing.noise_suppression = NoiseSuppression::Strong);
+        file.change(|settings| settings.ring = Some(DeviceChoice::Default));
         file.change(|settings| settings.relay_only = true);
         let again = open(&dir.path().join("deep/er"), 8);
         assert_eq!(again.get(), file.get());
@@ -120,6 +152,23 @@ mod tests {
         let read = open(dir.path(), 9);
         assert_eq!(read.get().device.as_str(), "d1");
         assert!(!read.get().relay_only);
+    }
+
+    #[test]
+    fn settings_from_before_noise_suppression_had_strengths_are_kept() {
+        for (before, strength) in [(true, NoiseSuppression::Standard), (false, NoiseSuppression::Off)] {
+            let dir = tempfile::tempdir().unwrap();
+            let processing =
+                format!(r#"{{"echo_cancellation":true,"noise_suppression":{before},"gain_control":false}}"#);
+            let file = format!(r#"{{"device":"d1","processing":{processing},"relay_only":true}}"#);
+            fs::write(dir.path().join("settings.json"), file).unwrap();
+            let mut read = open(dir.path(), 9);
+            assert_eq!(read.get().device.as_str(), "d1");
+            let expected = Processing { noise_suppression: strength, gain_control: false, ..Processing::default() };
+            assert_eq!(read.get().processing, expected);
+            read.change(|settings| settings.processing.original_sound = true);
+            assert_eq!(open(dir.path(), 9).get(), read.get());
+        }
     }
 
     #[test]

@@ -253,8 +253,25 @@ pub struct Ended {
 pub struct Notice {
     pub mood: Mood,
     pub text: Sentence,
-    /// Offers the system's page for the microphone's permission.
-    pub settings: bool,
+    /// The one thing that helps.
+    pub offer: Option<Offer>,
+}
+
+/// A button beside a notice.
+#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+pub struct Offer {
+    pub act: OfferAct,
+    pub label: Sentence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum OfferAct {
+    /// Opens the system's page for the microphone's permission.
+    OpenSettings,
+    Unmute,
+    /// Plays on the loudspeaker that is left.
+    PlayAloud,
 }
 
 /// A button of the bar.
@@ -316,10 +333,13 @@ pub enum Color {
 pub struct Sound {
     pub inputs: Vec<DeviceOption>,
     pub outputs: Vec<DeviceOption>,
+    /// Where it rings.
+    pub rings: Vec<DeviceOption>,
     pub echo_cancellation: bool,
     #[ts(type = "\"off\" | \"standard\" | \"strong\"")]
     pub noise_suppression: NoiseSuppression,
     pub gain_control: bool,
+    /// While it is on, nothing of the three above applies.
     pub original_sound: bool,
 }
 
@@ -338,6 +358,8 @@ pub enum Pick {
     Named {
         name: String,
     },
+    /// Of the ring alone: where calls are heard.
+    OfCalls {},
     /// What the command line chose; it can be kept, not picked anew.
     File {},
 }

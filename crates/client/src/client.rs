@@ -234,6 +234,8 @@ impl Loop {
             Request::KeepChat(keep) => return self.feed(Input::Command(UserCommand::KeepChat(keep))),
             Request::SetInput(choice) => self.sound.set_input(choice),
             Request::SetOutput(choice) => self.sound.set_output(choice),
+            Request::SetRing(choice) => self.sound.set_ring(choice),
+            Request::UseHeldOutput => self.sound.use_held_output(),
             Request::SetProcessing(processing) => self.sound.set_processing(processing),
             Request::Check(on) => self.sound.check(on),
             Request::RelayOnly(only) => return self.relay_only(only),
@@ -379,6 +381,10 @@ impl Loop {
                     self.speaking.remove(&leg);
                 }
                 Next::Changed
+            }
+            Heard::SpeakingMuted => {
+                self.outbox.push(Update::SpeakingMuted { at: Instant::now() });
+                Next::Same
             }
             Heard::Level { input, output } => {
                 let now = self.now();

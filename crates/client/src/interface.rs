@@ -77,6 +77,10 @@ pub enum Request {
     },
     SetInput(DeviceChoice),
     SetOutput(DeviceChoice),
+    /// Where it rings; `None`: where calls are heard.
+    SetRing(Option<DeviceChoice>),
+    /// Play on the device that [`DeviceState::Held`] names.
+    UseHeldOutput,
     SetProcessing(Processing),
     /// Open the devices for the microphone's meter, outside a call; or no longer.
     Check(bool),
@@ -112,6 +116,10 @@ pub enum Update {
     MemberStats {
         member: Handle,
         stats: Box<Stats>,
+    },
+    /// Somebody speaks into the muted microphone; at most each 10 s. Nothing of it is sent or kept.
+    SpeakingMuted {
+        at: Instant,
     },
     /// Frames of the other party are being decoded and played; once for each connection.
     Flowing {
@@ -157,6 +165,8 @@ pub struct Snapshot {
     pub output: DeviceState,
     pub input_choice: DeviceChoice,
     pub output_choice: DeviceChoice,
+    /// `None`: it rings where calls are heard.
+    pub ring_choice: Option<DeviceChoice>,
     pub processing: Processing,
     /// The devices are open for a check.
     pub checking: bool,
@@ -275,6 +285,11 @@ pub enum DeviceState {
     },
     Missing {
         why: DeviceFault,
+    },
+    /// A speaker alone: the headset is gone, and what is left would be heard by everybody around. Nothing is played on
+    /// it until [`Request::UseHeldOutput`], another choice, or the headset is back.
+    Held {
+        name: String,
     },
 }
 

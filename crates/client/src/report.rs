@@ -69,6 +69,7 @@ impl Recorder {
             Update::Snapshot(snapshot) => self.note_snapshot(snapshot, now),
             Update::Stats(stats) => self.note_stats(stats, now),
             Update::Flowing { generation } => self.write(now, "sound", format!("comes on connection {generation}")),
+            Update::SpeakingMuted { at: _ } => self.write(now, "muted", "spoken into".into()),
             Update::NetworkChanged => self.write(now, "network", "addresses, routes or the machine's sleep".into()),
             Update::Refused { code, retry_after_ms: _ } => self.write(now, "refused", word(code)),
             // What devices do is in the snapshots; the others are no part of a call.
@@ -216,6 +217,10 @@ impl Recorder {
                 let fallback = if *fallback { ", instead of the one that was chosen" } else { "" };
                 let silent = if *silent { ", nothing but zeros" } else { "" };
                 format!("open, {kind} {number}{fallback}{silent}")
+            }
+            DeviceState::Held { name } => {
+                let number = self.number_of(name).map_or("another".into(), |number| format!("number {number}"));
+                format!("headset gone, nothing played on {kind} {number}")
             }
             DeviceState::Missing { why } => {
                 let why = match why {

@@ -35,6 +35,8 @@ pub(crate) enum Heard {
         leg: Option<u32>,
         speaking: bool,
     },
+    /// This person, into the muted microphone.
+    SpeakingMuted,
     Level {
         input: f32,
         output: f32,
@@ -55,7 +57,7 @@ impl Heard {
                 Some(*leg)
             }
             Self::Speaking { leg, .. } => *leg,
-            Self::Level { .. } | Self::Device(_) => None,
+            Self::SpeakingMuted | Self::Level { .. } | Self::Device(_) => None,
         }
     }
 }
@@ -268,6 +270,15 @@ impl Sound {
         self.tell_if_made(media::Command::SetOutput(choice));
     }
 
+    pub(crate) fn set_ring(&mut self, choice: Option<media::DeviceChoice>) {
+        self.config.ring = choice.clone();
+        self.tell_if_made(media::Command::SetRing(choice));
+    }
+
+    pub(crate) fn use_held_output(&mut self) {
+        self.tell_if_made(media::Command::UseHeldOutput);
+    }
+
     pub(crate) fn set_processing(&mut self, processing: media::Processing) {
         self.config.processing = processing;
         self.tell_if_made(media::Command::SetProcessing(processing));
@@ -400,7 +411,9 @@ impl Sound {
                 self.heard.push_back(Heard::Speaking { leg: leg.map(|leg| leg.0), speaking });
             }
             media::Event::Stats { leg, stats } => self.heard.push_back(Heard::Stats { leg: leg.0, stats }),
-            media::Event::SpeakingMuted => tracing::debug!("somebody speaks while muted"),
+            media::Event::SpeakingMuted if self.muted => self.heard.push_back(Heard::SpeakingMuted),
+            // On its way from before the microphone was on again.
+            media::Event::SpeakingMuted => {}
             media::Event::Level { input, output } => self.heard.push_back(Heard::Level { input, output }),
             media::Event::Device(event) => {
                 self.note_device(&event);
@@ -487,7 +500,7 @@ impl Sound {
             }
             DeviceEvent::InputMissing { why } => self.input = DeviceState::Missing { why: why.clone() },
             DeviceEvent::OutputMissing { why } => self.output = DeviceState::Missing { why: why.clone() },
-            DeviceEvent::OutputHeld { .. } => self.output = DeviceState::Closed,
+            DeviceEvent::OutputHeld { name } => self.output = DeviceState::Held { name: name.clone() },
             DeviceEvent::InputSilent => self.note_silent(true),
             DeviceEvent::InputHeard => self.note_silent(false),
         }

@@ -133,6 +133,7 @@ impl Shown<'_> {
         remark
             .into_iter()
             .chain(self.server_notice(retry_s(self.snapshot, self.now)))
+            .chain(self.muted_notice())
             .chain(self.device_notices())
             .collect()
     }
@@ -143,7 +144,9 @@ impl Shown<'_> {
         let remark = self.known.remark.clone();
         remark
             .or_else(|| self.server_notice(None).map(|notice| notice.text))
+            .or_else(|| self.muted_notice().map(|notice| notice.text))
             .or_else(|| self.device_notices().into_iter().find(wrong).map(|notice| notice.text))
+            .or_else(|| self.device_news().next())
     }
 
     fn server_notice(&self, retry_s: Option<u32>) -> Option<Notice> {
@@ -166,7 +169,7 @@ impl Shown<'_> {
 }
 
 fn notice(mood: Mood, text: Sentence) -> Notice {
-    Notice { mood, text, settings: false }
+    Notice { mood, text, offer: None }
 }
 
 fn button(press: Press, label: Sentence) -> Action {

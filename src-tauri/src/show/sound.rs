@@ -4,6 +4,10 @@ use super::{Shown, bare, button, notice, plain};
 use crate::sentence::Sentence;
 use crate::view_model::*;
 use bellwire_client::{DeviceChoice, DeviceFault, DeviceKind, DeviceState};
+use std::time::Duration;
+
+/// The engine says it again at most each 10 s.
+const SPOKEN_MUTED_SHOWN: Duration = Duration::from_secs(5);
 
 impl Shown<'_> {
     pub(super) fn check(&self) -> View {
@@ -34,7 +38,9 @@ impl Shown<'_> {
             DeviceState::Open { silent: false, .. } if self.known.heard.speech() => {
                 (Sentence::CheckHeard {}, Mood::Good)
             }
-            DeviceState::Open { silent: false, .. } | DeviceState::Closed => (Sentence::CheckListening {}, Mood::Calm),
+            DeviceState::Open { silent: false, .. } | DeviceState::Closed | DeviceState::Held { .. } => {
+                (Sentence::CheckListening {}, Mood::Calm)
+            }
         }
     }
 
@@ -46,6 +52,7 @@ impl Shown<'_> {
                 DeviceFault::File(why) => Sentence::FileFault { why: plain(why) },
                 DeviceFault::Other(why) => Sentence::SpeakerFault { why: plain(why) },
             },
+            DeviceState::Held { .. } => Sentence::SpeakerHeld {},
             DeviceState::Open { .. } | DeviceState::Closed if self.known.sound_played => Sentence::SpeakerPlaying {},
             DeviceState::Open { .. } | DeviceState::Closed => Sentence::SpeakerTry {},
         }
@@ -56,11 +63,23 @@ impl Shown<'_> {
         Sound {
             inputs: self.options(DeviceKind::Input, &self.snapshot.input_choice),
             outputs: self.options(DeviceKind::Output, &self.snapshot.output_choice),
+            rings: self.ring_options(),
             echo_cancellation: processing.echo_cancellation,
             noise_suppression: processing.noise_suppression,
             gain_control: processing.gain_control,
             original_sound: processing.original_sound,
         }
+    }
+
+    /// The speaker of calls is the first choice; a speaker of its own that is gone stays in the list.
+    fn ring_options(&self) -> Vec<DeviceOption> {
+        let choice = self.snapshot.ring_choice.as_ref();
+        let of_calls =
+            DeviceOption { pick: Pick::OfCalls {}, label: Sentence::DeviceOfCalls {}, chosen: choice.is_none() };
+        let others = self.options(DeviceKind::Output, choice.unwrap_or(&DeviceChoice::Default));
+        let others =
+            others.into_iter().map(|option| DeviceOption { chosen: option.chosen && choice.is_some(), ..option });
+        std::iter::once(of_calls).chain(others).collect()
     }
 
     /// The system's default, what there is, and what was chosen though it is not there.
@@ -101,18 +120,47 @@ impl Shown<'_> {
         let Some(muted) = self.known.muted() else {
             let checking = self.known.checking && self.snapshot.call.is_none();
             // The verdict says what is wrong; here is the way to the system's page.
-            let permission = self.microphone_notice(false).filter(|notice| checking && notice.settings);
+            let permission = self.microphone_notice(false).filter(|notice| checking && notice.offer.is_some());
             let unlisted = checking && matches!(self.known.devices, Some(Err(_)));
             let unlisted = unlisted.then(|| notice(Mood::Calm, Sentence::DevicesUnknown {}));
             return permission.into_iter().chain(unlisted).collect();
         };
         let microphone = self.microphone_notice(muted);
-        microphone.into_iter().chain(self.speaker_notice()).collect()
+        let news = self.device_news().map(|text| notice(Mood::Calm, text));
+        microphone.into_iter().chain(self.speaker_notice()).chain(news).collect()
+    }
+
+    /// What became of the devices a moment ago.
+    pub(super) fn device_news(&self) -> impl Iterator<Item = Sentence> {
+        let muted = self.known.muted();
+        let fresh = self.known.devices_seen.news(self.now.at).filter(move |news| match news.kind {
+            DeviceKind::Input => muted.is_some_and(|muted| self.microphone_notice(muted).is_none()),
+            DeviceKind::Output => muted.is_some() && self.speaker_notice().is_none(),
+        });
+        fresh.map(|news| {
+            let device = plain(news.device);
+            match (news.kind, news.back) {
+                (DeviceKind::Input, false) => Sentence::MicrophoneNow { device },
+                (DeviceKind::Input, true) => Sentence::MicrophoneBack { device },
+                (DeviceKind::Output, false) => Sentence::SpeakerNow { device },
+                (DeviceKind::Output, true) => Sentence::SpeakerBack { device },
+            }
+        })
+    }
+
+    /// This person speaks, and nobody hears it.
+    pub(super) fn muted_notice(&self) -> Option<Notice> {
+        let spoke_at = self.known.spoke_muted_at.filter(|_| self.known.muted() == Some(true))?;
+        let now = self.now.at.saturating_duration_since(spoke_at) < SPOKEN_MUTED_SHOWN;
+        let offer = Offer { act: OfferAct::Unmute, label: Sentence::DoUnmute {} };
+        now.then_some(Notice { mood: Mood::Warning, text: Sentence::YouSpeakMuted {}, offer: Some(offer) })
     }
 
     fn microphone_notice(&self, muted: bool) -> Option<Notice> {
         let (mood, text, permission) = match &self.snapshot.input {
-            DeviceState::Closed | DeviceState::Open { fallback: false, silent: false, .. } => return None,
+            DeviceState::Closed
+            | DeviceState::Held { .. }
+            | DeviceState::Open { fallback: false, silent: false, .. } => return None,
             DeviceState::Open { silent: true, .. } if muted => return None,
             DeviceState::Open { silent: true, .. } => (Mood::Bad, Sentence::MicrophoneSilent {}, true),
             DeviceState::Open { fallback: true, name, .. } => {
@@ -132,7 +180,9 @@ impl Shown<'_> {
                 (Mood::Bad, text, permission)
             }
         };
-        Some(Notice { mood, text, settings: permission && self.known.permission_page })
+        let offered = permission && self.known.permission_page;
+        let offer = offered.then_some(Offer { act: OfferAct::OpenSettings, label: Sentence::DoOpenSettings {} });
+        Some(Notice { mood, text, offer })
     }
 
     fn speaker_notice(&self) -> Option<Notice> {
@@ -140,6 +190,11 @@ impl Shown<'_> {
             DeviceState::Closed | DeviceState::Open { fallback: false, .. } => None,
             DeviceState::Open { fallback: true, name, .. } => {
                 Some(notice(Mood::Calm, Sentence::SpeakerFallback { device: plain(name) }))
+            }
+            DeviceState::Held { name } => {
+                let label = Sentence::DoPlayOn { device: plain(name) };
+                let offer = Some(Offer { act: OfferAct::PlayAloud, label });
+                Some(Notice { mood: Mood::Warning, text: Sentence::SpeakerHeld {}, offer })
             }
             DeviceState::Missing { why } => {
                 let text = match why {

@@ -53,6 +53,7 @@ impl Loop {
             output: self.sound.output.clone(),
             input_choice: config.input.clone(),
             output_choice: config.output.clone(),
+            ring_choice: config.ring.clone(),
             processing: config.processing,
             checking: self.sound.is_checking(),
             check: self.checks.now(self.now()),

@@ -51,6 +51,7 @@ fn snapshot(call: Option<CurrentCall>) -> Snapshot {
         output: DeviceState::Closed,
         input_choice: DeviceChoice::Named("Ana's Sennheiser".into()),
         output_choice: DeviceChoice::Default,
+        ring_choice: None,
         processing: Processing::default(),
         checking: false,
         check: None,

@@ -86,33 +86,6 @@ fn lost_sound_and_a_lost_server_are_two_things() {
 }
 
 #[test]
-fn faults_of_devices_are_said_in_a_call() {
-    let notice = |input: DeviceState| {
-        let world = World::new().in_call().with(|snapshot| snapshot.input = input);
-        let outline = outline(&world.view_after(0));
-        outline.lines().find_map(|line| line.strip_prefix("notice ")).map(ToOwned::to_owned)
-    };
-    let missing = |why| DeviceState::Missing { why };
-    assert_eq!(notice(open("M")), None);
-    assert_eq!(notice(missing(DeviceFault::NoDevice)).as_deref(), Some("microphone_unplugged"));
-    assert_eq!(notice(missing(DeviceFault::PermissionRefused)).as_deref(), Some("microphone_permission"));
-    assert_eq!(notice(missing(DeviceFault::InUse)).as_deref(), Some("microphone_in_use"));
-    let fallback = DeviceState::Open { name: "Built-in".into(), fallback: true, silent: false };
-    assert_eq!(notice(fallback).as_deref(), Some(r#"microphone_fallback(device "Built-in")"#));
-    let silent = DeviceState::Open { name: "M".into(), fallback: false, silent: true };
-    assert_eq!(notice(silent.clone()).as_deref(), Some("microphone_silent"));
-
-    let muted = World::new().in_call().mutes(true, false).with(|snapshot| snapshot.input = silent);
-    assert!(!outline(&muted.view_after(0)).contains("microphone_silent"), "a muted microphone is silent by itself");
-    let never = World::new()
-        .with(|snapshot| snapshot.input = missing(DeviceFault::NoDevice))
-        .calling(State::Connecting, Side::Caller);
-    assert!(outline(&never.view_after(0)).contains("notice microphone_missing"));
-    let deaf = World::new().in_call().with(|snapshot| snapshot.output = missing(DeviceFault::NoDevice));
-    assert!(outline(&deaf.view_after(0)).contains("notice speaker_missing"));
-}
-
-#[test]
 fn each_ending_is_told_to_each_side_in_words() {
     use Side::{Callee, Caller};
     let said = |reason, you, by, because| {

@@ -8,6 +8,7 @@ mod matches;
 mod network;
 mod preview;
 mod rooms;
+mod sound;
 
 use super::*;
 use crate::known::Follow;
@@ -110,7 +111,10 @@ fn outline(view: &View) -> String {
     }
     let saved = view.report.as_ref().and_then(|report| report.saved.as_ref());
     lines.extend(saved.map(|saved| format!("report {}", said(saved))));
-    lines.extend(view.notices.iter().map(|notice| format!("notice {}", said(&notice.text))));
+    lines.extend(view.notices.iter().map(|notice| {
+        let offer = notice.offer.as_ref().map(|offer| format!(" [{}]", said(&offer.label))).unwrap_or_default();
+        format!("notice {}{offer}", said(&notice.text))
+    }));
     lines.extend(view.announce.as_ref().map(|announce| format!("announce {}", said(announce))));
     let buttons = view.actions.iter().map(|action| {
         let press = serde_json::to_value(action.press).unwrap().as_str().unwrap().to_owned();
@@ -206,6 +210,7 @@ impl World {
             output: DeviceState::Closed,
             input_choice: DeviceChoice::Default,
             output_choice: DeviceChoice::Default,
+            ring_choice: None,
             processing: Processing::default(),
             checking: false,
             check: None,
@@ -401,37 +406,6 @@ fn a_client_that_stopped_says_what_to_do() {
 }
 
 #[test]
-fn the_check_has_one_verdict() {
-    let check = |input: DeviceState, output: DeviceState| {
-        World::new().then(Known::begin_check).with(|snapshot| (snapshot.input, snapshot.output) = (input, output))
-    };
-    let missing = |why| DeviceState::Missing { why };
-    let verdict = |input| outline(&check(input, open("S")).view_after(0)).lines().nth(1).unwrap().to_owned();
-    assert_eq!(verdict(DeviceState::Closed), "verdict check_listening");
-    assert_eq!(verdict(open("M")), "verdict check_listening");
-    assert_eq!(verdict(missing(DeviceFault::NoDevice)), "verdict check_no_microphone");
-    assert_eq!(verdict(missing(DeviceFault::PermissionRefused)), "verdict check_permission");
-    assert_eq!(verdict(missing(DeviceFault::InUse)), "verdict check_in_use");
-    assert_eq!(verdict(missing(DeviceFault::Other("EIO".into()))), r#"verdict check_fault(why "EIO")"#);
-    let silent = DeviceState::Open { name: "M".into(), fallback: false, silent: true };
-    assert_eq!(verdict(silent), "verdict check_silent");
-
-    let mut world = check(open("M"), missing(DeviceFault::NoDevice));
-    for _ in 0..2 {
-        world.known.take(Update::Level { input: 0.5, output: 0.0 });
-    }
-    assert!(outline(&world.view_after(0)).contains("check_listening"), "a knock is no speech");
-    world.known.take(Update::Level { input: 0.5, output: 0.0 });
-    world.shows(
-        "check
-         verdict check_heard
-         speaker speaker_none
-         announce check_heard
-         [test-sound, start-check, *check-done]",
-    );
-}
-
-#[test]
 fn the_history_is_fetched_when_it_may_have_grown() {
     let mut world = World::new();
     let mut take = |change: &dyn Fn(&mut Snapshot)| {
@@ -465,29 +439,4 @@ fn names_cannot_turn_the_text_around() {
         let shown = peer(Some(name));
         assert_eq!((shown.name.as_str(), shown.initials.as_str()), (text, letters), "{name:?}");
     }
-}
-
-#[test]
-fn devices_are_offered_with_the_one_that_is_chosen() {
-    let device = |name: &str, kind| DeviceInfo { name: name.into(), kind, is_default: false };
-    let listed = vec![
-        device("Built-in", DeviceKind::Input),
-        device("USB", DeviceKind::Input),
-        device("Loud", DeviceKind::Output),
-    ];
-    let inputs = |choice: DeviceChoice| {
-        let world = World::new().in_call().then(|known| known.devices = Some(Ok(listed.clone())));
-        let world = world.with(|snapshot| snapshot.input_choice = choice);
-        let options = world.view_after(0).sound.unwrap().inputs;
-        let words =
-            options.iter().map(|option| format!("{}{}", if option.chosen { "*" } else { "" }, said(&option.label)));
-        words.collect::<Vec<_>>().join(" ")
-    };
-    let named = |name: &str| format!("device_named(device {name:?})");
-    let (built_in, usb) = (named("Built-in"), named("USB"));
-    assert_eq!(inputs(DeviceChoice::Default), format!("*device_default {built_in} {usb}"));
-    assert_eq!(inputs(DeviceChoice::Named("USB".into())), format!("device_default {built_in} *{usb}"));
-    let gone = format!("device_default {built_in} {usb} *{}", named("Gone"));
-    assert_eq!(inputs(DeviceChoice::Named("Gone".into())), gone);
-    assert_eq!(inputs(DeviceChoice::Wav("a.wav".into())), format!("device_default {built_in} {usb} *device_file"));
 }

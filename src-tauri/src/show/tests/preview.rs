@@ -115,6 +115,18 @@ fn the_views_for_looking_at_are_those_the_app_makes() {
             "in-call-device-gone",
             talk().with(|s| s.input = DeviceState::Missing { why: DeviceFault::NoDevice }).view_after(0),
         ),
+        (
+            "in-call-speaks-muted",
+            talk()
+                .mutes(true, false)
+                .then(|known| {
+                    let at = known.snapshot.as_ref().unwrap().at;
+                    known.take(Update::SpeakingMuted { at });
+                })
+                .view_after(0),
+        ),
+        ("in-call-headset-gone", talk().with(|s| s.output = DeviceState::Held { name: LONG.into() }).view_after(0)),
+        ("in-call-microphone-now", talk().with(|s| s.input = open("Jabra Evolve 65 Mono")).view_after(0)),
         ("reconnecting", talk().calling(State::Reconnecting { since }, Side::Caller).view_after(0)),
         ("elsewhere", World::new().calling(State::Elsewhere, Side::Callee).view_after(0)),
         ("ended", talk().ended(EndReason::HungUp, Side::Caller, Some(Side::Callee), None).view_after(0)),
@@ -200,6 +212,10 @@ fn network() -> Vec<(&'static str, View)> {
             automatic(found(&many)).with(|s| s.bookings[0].peer_readiness = Readiness::HasProblem).view_after(0),
         ),
         ("settings-relay-only", World::new().then(Known::begin_check).with(|s| s.relay_only = true).view_after(0)),
+        (
+            "settings-original-sound",
+            World::new().then(Known::begin_check).with(|s| s.processing.original_sound = true).view_after(0),
+        ),
         ("trial", World::new().checks(Stage::RelayUdp, None).view_after(0)),
         ("trial-speak", World::new().checks(Stage::Speak, None).view_after(0)),
         ("trial-listen", World::new().checks(Stage::Listen, None).view_after(0)),

@@ -110,6 +110,7 @@ impl Run {
             | Update::MemberStats { .. }
             | Update::Flowing { .. }
             | Update::NetworkChanged
+            | Update::SpeakingMuted { .. }
             | Update::History(_)
             | Update::Devices(_)
             | Update::ReportSaved(_) => None,

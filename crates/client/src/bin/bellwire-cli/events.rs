@@ -55,6 +55,8 @@ pub enum Event {
     Device(DeviceEvent),
     /// Addresses or routes changed, or this machine has slept.
     NetworkChanged,
+    /// Somebody speaks into the muted microphone.
+    SpeakingMuted,
     /// The way that sound goes.
     Path(PathInfo),
     /// What this device finds of itself, and the other party's of itself.
@@ -363,6 +365,7 @@ impl fmt::Display for Event {
             Self::Stats(stats) => write_stats(f, stats),
             Self::Device(event) => write_device(f, event),
             Self::NetworkChanged => f.write_str("the network is another one"),
+            Self::SpeakingMuted => f.write_str("somebody speaks, but this side is muted"),
             Self::Path(path) => write_path(f, path),
             Self::MemberPath { member, path } => {
                 write!(f, "{member}: ")?;

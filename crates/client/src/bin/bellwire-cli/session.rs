@@ -126,6 +126,7 @@ impl Session {
             }
             Update::Stopped(stop) => self.stopped(stop),
             Update::NetworkChanged => self.events.say(&Event::NetworkChanged),
+            Update::SpeakingMuted { at: _ } => self.events.say(&Event::SpeakingMuted),
             Update::Level { .. }
             | Update::MemberStats { .. }
             | Update::History(_)

@@ -106,6 +106,7 @@ impl Stay {
             }
             Update::Stopped(stop) => self.stopped(stop),
             Update::NetworkChanged => self.events.say(&Event::NetworkChanged),
+            Update::SpeakingMuted { at: _ } => self.events.say(&Event::SpeakingMuted),
             Update::Stats(_)
             | Update::Flowing { .. }
             | Update::Level { .. }
