@@ -1,23 +1,212 @@
-//! The receiver's estimate of what a way carries.
+//! The receiver's estimate of what a way carries, from how packets arrive on it.
+//!
+//! A link that is given more than it carries lets packets wait. How long each of them was under way is known but for a
+//! constant: its arrival less the moment its last sample was captured. What this lies above its lowest of late is the queue;
+//! what arrives while there is one is what the link carries (in the manner of draft-ietf-rmcat-gcc, whose filters are made
+//! for video: here are 17 to 50 packets a second). [`Congestion::arrived`] takes every packet, those that were sent again
+//! included; [`Congestion::bandwidth`] says what to send: less than the link carries until its queue is gone, then carefully
+//! more. It knows nothing of loss: a bad radio link loses packets without being full.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What a way carries, by how packets arrive on it.
 #[derive(Default)]
 pub struct Congestion {
-    newest: Option<(Duration, u32)>,
+    /// Those of the last [`WINDOW`], in the order of their arrival.
+    seen: VecDeque<Seen>,
+    newest: Option<Newest>,
+    lowest: Lowest,
+    state: State,
+    judged: Duration,
 }
+
+/// The packet that ends last.
+#[derive(Clone, Copy)]
+struct Newest {
+    /// Its end, and how many samples after the first's that is.
+    end: u32,
+    samples: i64,
+    /// When the first came.
+    began: Duration,
+}
+
+struct Seen {
+    at: Duration,
+    bytes: usize,
+    /// How long it was under way but for a constant, in milliseconds; `None` when it was sent again.
+    delay: Option<f32>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum State {
+    /// No limit was met.
+    #[default]
+    Open,
+    /// A queue goes away.
+    Drain {
+        since: Duration,
+        /// The queue at first, in milliseconds.
+        first: f32,
+        queue: f32,
+        capacity: f32,
+    },
+    /// The way carries at least `bandwidth`, as of `at`; more than `capacity` it did not carry when it was last tried.
+    Probe { at: Duration, bandwidth: f32, capacity: f32 },
+}
+
+/// So many samples from the packet before begin another stream, with which nothing compares.
+const ANOTHER: i64 = 60 * crate::RATE as i64;
+/// Long enough to hold some packets that jitter did not delay, and to outlive a spike of 300 ms; short enough to see a queue
+/// within a second.
+const WINDOW: Duration = Duration::from_millis(500);
+/// Fewer packets in a window say nothing, as in a pause; at 60 ms with a third of them lost there are five.
+const FEWEST: usize = 4;
+/// A queue is one from here, in milliseconds, on a way without jitter,
+const QUEUE: f32 = 15.0;
+/// and by so many times the jitter later.
+const QUEUE_OF_JITTER: f32 = 1.2;
+/// The queue is gone when this is left of what made it one.
+const GONE: f32 = 0.5;
+/// What is left to send while a queue goes away: it takes about a second, whatever its length,
+const DRAIN_MOST: f32 = 0.5;
+const DRAIN_LEAST: f32 = 0.85;
+/// A queue that is not shorter after so long, though less was sent, is none: the way has become longer.
+const LONGER_AFTER: Duration = Duration::from_secs(4);
+/// When so little came for so long, nothing waits any more.
+const PAUSE: Duration = Duration::from_secs(2);
+/// After the queue is gone: no more than the link carries, so that none comes back.
+const BACK_TO: f32 = 0.95;
+/// A second's growth below and about what the link did not carry when it was last tried,
+const CAREFUL: f32 = 0.015;
+/// and above, or where nothing is known.
+const GROWTH: f32 = 0.08;
+/// So far above what was carried nothing of then holds.
+const BEYOND: f32 = 1.05;
+/// What does not arrive proves nothing: the estimate does not grow past so much of it.
+const PROVEN: f32 = 1.5;
+/// Nobody sends more than 128 kbit/s of original sound with its headers and some copies: no limit.
+const UNLIMITED: f32 = 240_000.0;
+/// No estimate falls below what the narrowest sound takes: 10 kbit/s in packets of 60 ms.
+const LEAST: f32 = 16_000.0;
 
 impl Congestion {
     /// A packet of so many bytes, headers included, came at `at`. `timestamp` is that of its RTP header, and it plays
     /// `samples` from there.
-    pub fn arrived(&mut self, at: Duration, timestamp: u32, _samples: u32, _bytes_on_the_wire: usize) {
-        self.newest = Some((at, timestamp));
+    pub fn arrived(&mut self, at: Duration, timestamp: u32, samples: u32, bytes_on_the_wire: usize) {
+        let end = timestamp.wrapping_add(samples);
+        let mut newest = self.newest.unwrap_or(Newest { end, samples: 0, began: at });
+        let mut ahead = i64::from(end.wrapping_sub(newest.end) as i32);
+        if ahead.abs() > ANOTHER {
+            *self = Self { state: self.state, ..Self::default() };
+            (newest, ahead) = (Newest { end, samples: 0, began: at }, 0);
+        }
+        let delay = (ahead >= 0).then(|| {
+            newest = Newest { end, samples: newest.samples + ahead, ..newest };
+            self.newest = Some(newest);
+            let passed = at.saturating_sub(newest.began).as_secs_f64();
+            ((passed - newest.samples as f64 / f64::from(crate::RATE)) * 1000.0) as f32
+        });
+        while self.seen.front().is_some_and(|seen| seen.at + WINDOW < at) {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(Seen { at, bytes: bytes_on_the_wire, delay });
+        if let Some((low, jitter)) = self.low_and_jitter() {
+            let queue = low - self.lowest.note(at, low);
+            self.judge(at, queue, QUEUE + QUEUE_OF_JITTER * jitter);
+        }
     }
 
-    /// Bits a second of whole packets that the way seems to carry; `None` while no limit was met.
-    pub fn bandwidth(&mut self, _now: Duration) -> Option<u32> {
-        let _ = self.newest;
-        None
+    /// Bits a second of whole packets that should be sent; `None` while no limit was met.
+    pub fn bandwidth(&mut self, now: Duration) -> Option<u32> {
+        let bandwidth = match self.state {
+            State::Open => return None,
+            State::Drain { capacity, .. } if now > self.judged + PAUSE => capacity * BACK_TO,
+            State::Drain { queue, capacity, .. } => capacity * (1.0 - queue / 1000.0).clamp(DRAIN_MOST, DRAIN_LEAST),
+            State::Probe { bandwidth, .. } => bandwidth,
+        };
+        Some(bandwidth.max(LEAST) as u32)
+    }
+
+    /// How long those packets of the window were under way that jitter delayed least, and how much two that follow each other
+    /// differ, in milliseconds.
+    fn low_and_jitter(&self) -> Option<(f32, f32)> {
+        let mut delays: Vec<f32> = self.seen.iter().filter_map(|seen| seen.delay).collect();
+        if delays.len() < FEWEST {
+            return None;
+        }
+        let jitter = delays.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f32>() / (delays.len() - 1) as f32;
+        delays.sort_by(f32::total_cmp);
+        let least = &delays[..delays.len() / 4];
+        Some((least.iter().sum::<f32>() / least.len() as f32, jitter))
+    }
+
+    /// Bits a second that arrive.
+    fn arriving(&self) -> f32 {
+        let (Some(first), Some(last)) = (self.seen.front(), self.seen.back()) else { return 0.0 };
+        let seconds = (last.at - first.at).as_secs_f32();
+        let bytes: usize = self.seen.iter().skip(1).map(|seen| seen.bytes).sum();
+        if seconds < WINDOW.as_secs_f32() / 2.0 { 0.0 } else { bytes as f32 * 8.0 / seconds }
+    }
+
+    fn judge(&mut self, at: Duration, queue: f32, limit: f32) {
+        let arriving = self.arriving();
+        if arriving == 0.0 {
+            return;
+        }
+        self.judged = at;
+        self.state = match self.state {
+            State::Open if queue > limit => State::Drain { since: at, first: queue, queue, capacity: arriving },
+            State::Open => State::Open,
+            State::Probe { .. } if queue > limit => State::Drain { since: at, first: queue, queue, capacity: arriving },
+            State::Drain { capacity, .. } if queue < limit * GONE => {
+                State::Probe { at, bandwidth: capacity * BACK_TO, capacity }
+            }
+            State::Drain { since, first, capacity, .. } if at - since > LONGER_AFTER && queue > first * 0.7 => {
+                self.lowest.forget();
+                State::Probe { at, bandwidth: capacity, capacity: 0.0 }
+            }
+            State::Drain { since, first, capacity, .. } => {
+                // While there is a queue, whatever arrives is what the link carries. It was longest a moment ago.
+                let first = if at - since < WINDOW { first.max(queue) } else { first };
+                State::Drain { since, first, queue, capacity: capacity + (arriving - capacity) * 0.1 }
+            }
+            State::Probe { at: before, bandwidth, capacity } => {
+                let near = (bandwidth / capacity) < BEYOND;
+                let growth = if near { CAREFUL } else { GROWTH };
+                let grown = bandwidth * (1.0 + growth * (at - before).as_secs_f32().min(1.0));
+                let bandwidth = if grown < arriving * PROVEN { grown } else { bandwidth };
+                let capacity = if near { capacity } else { 0.0 };
+                if bandwidth > UNLIMITED { State::Open } else { State::Probe { at, bandwidth, capacity } }
+            }
+        };
+    }
+}
+
+/// The lowest of the last half minute: long enough to have seen the way without a queue, short enough that clocks that drift
+/// apart by 100 parts in a million come to 3 ms.
+#[derive(Default)]
+struct Lowest {
+    /// The lowest of each five seconds, the newest last.
+    spans: VecDeque<(Duration, f32)>,
+}
+
+impl Lowest {
+    const SPAN: Duration = Duration::from_secs(5);
+    const SPANS: usize = 6;
+
+    fn note(&mut self, at: Duration, low: f32) -> f32 {
+        match self.spans.back_mut() {
+            Some((since, lowest)) if at < *since + Self::SPAN => *lowest = lowest.min(low),
+            Some(_) | None => self.spans.push_back((at, low)),
+        }
+        if self.spans.len() > Self::SPANS {
+            self.spans.pop_front();
+        }
+        self.spans.iter().map(|(_, lowest)| *lowest).fold(f32::INFINITY, f32::min)
+    }
+
+    fn forget(&mut self) {
+        self.spans.clear();
     }
 }

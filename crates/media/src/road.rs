@@ -2,16 +2,57 @@
 //!
 //! A [`Road`] knows neither clock nor network: packets, the far side's [`Feedback`] and the time are handed in. Its
 //! [`Plan`] is what it asks of the encoder, which all roads share ([`Plan::join`]).
+//!
+//! Loss is answered by what suits the way: sending again where the way is short, copies where it is long or loses much,
+//! the codec's own redundancy where copies do not fit or are not understood, deep redundancy where gaps are long. All of
+//! it is paid out of what the way carries; where that is little, the codec's rate and fewer, longer packets come first.
 
-use crate::pipeline::{Abilities, Encoded, Feedback, Mechanisms, Outbound, Plan};
-use crate::{Protection, ProtectionReason};
+mod budget;
+mod choice;
+mod history;
+mod pattern;
+
+use crate::opus;
+use crate::pipeline::{Abilities, Encoded, Feedback, Form, Mechanisms, OPUS_PAYLOAD_TYPE, OVERHEAD, Outbound, Plan};
+use crate::red::{self, Block};
+use crate::Protection;
+use budget::Budget;
+use choice::{Choice, Chooser, Given};
+use history::History;
+use pattern::Pattern;
 use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
 
 pub struct Road {
     abilities: Abilities,
     mechanisms: Mechanisms,
     original: bool,
+    history: History,
+    pattern: Pattern,
+    budget: Budget,
+    chooser: Chooser,
+    choice: Choice,
+    /// How long the newest packet plays.
+    packet_ms: u8,
+    /// Bytes of whole packets since the last feedback, and when that came.
+    since_heard: u32,
+    heard: Option<Duration>,
+    /// What is left for sending again, in bytes, as of then.
+    spare: f32,
+    spare_at: Duration,
+    trial: Option<Trial>,
+    /// Share lost by the newest report.
+    lost: f32,
+    packets: u32,
     bytes: u32,
+}
+
+/// Copies were added: does loss stay what it was?
+struct Trial {
+    loss: f32,
+    until: Duration,
 }
 
 /// One second of a road.
@@ -26,6 +67,17 @@ pub struct RoadFigures {
     pub protection: Protection,
 }
 
+/// Part of what a narrow way carries that may go into sending again; more would make the queue it is late in.
+const AGAIN_SHARE: f32 = 0.15;
+/// Bytes a second for sending again where no limit was met: a far side that asks for everything does not get more.
+const AGAIN_MOST: f32 = 12_000.0;
+/// What was not used is kept for so long.
+const AGAIN_KEPT: Duration = Duration::from_secs(1);
+/// So long after copies were added, loss that grew by these is theirs.
+const TRIAL: Duration = Duration::from_secs(4);
+const WORSE_BY: f32 = 0.08;
+const WORSE_TIMES: f32 = 1.6;
+
 impl Road {
     pub fn new(abilities: Abilities) -> Self {
         Self::with(abilities, Mechanisms::default())
@@ -33,7 +85,27 @@ impl Road {
 
     /// A road that leaves some of it out, to learn what that part is worth.
     pub fn with(abilities: Abilities, mechanisms: Mechanisms) -> Self {
-        Self { abilities, mechanisms, original: false, bytes: 0 }
+        let mut road = Self {
+            abilities,
+            mechanisms,
+            original: false,
+            history: History::default(),
+            pattern: Pattern::default(),
+            budget: Budget::default(),
+            chooser: Chooser::default(),
+            choice: Choice { plan: Plan::default(), copies: Vec::new(), protection: Protection::default() },
+            packet_ms: 20,
+            since_heard: 0,
+            heard: None,
+            spare: AGAIN_MOST,
+            spare_at: Duration::ZERO,
+            trial: None,
+            lost: 0.0,
+            packets: 0,
+            bytes: 0,
+        };
+        road.choose(Duration::ZERO);
+        road
     }
 
     /// For original sound, bandwidth is spent on it first.
@@ -42,28 +114,115 @@ impl Road {
     }
 
     /// The packet that goes out on this way, with copies of earlier ones where they help.
-    pub fn pack(&mut self, encoded: &Encoded, _now: Duration) -> Outbound {
-        self.bytes += encoded.payload.len() as u32;
-        encoded.clone().plain()
+    pub fn pack(&mut self, encoded: &Encoded, now: Duration) -> Outbound {
+        self.packet_ms = (encoded.samples / (crate::RATE / 1000)).clamp(10, 120) as u8;
+        let mut blocks: Vec<Block> =
+            self.choice.copies.iter().filter_map(|distance| self.history.copy(encoded, *distance)).collect();
+        let mut packet = encoded.clone().plain();
+        let silent = opus::is_dtx(&encoded.payload);
+        if !blocks.is_empty() && !silent {
+            blocks.push(Block { offset: 0, payload: encoded.payload.clone() });
+            packet.form = Form::Red;
+            packet.payload = red::write(OPUS_PAYLOAD_TYPE, &blocks);
+        }
+        let copy = if self.choice.plan.dred_ms > 0 {
+            opus::without_past(&encoded.payload).into()
+        } else {
+            encoded.payload.clone()
+        };
+        self.history.note(packet.clone(), copy, now);
+        self.count(&packet);
+        packet
     }
 
     /// What of these sequence numbers is worth sending again now.
-    pub fn resend(&mut self, _asked: &[u16], _now: Duration) -> Vec<Outbound> {
-        Vec::new()
+    pub fn resend(&mut self, asked: &[u16], now: Duration) -> Vec<Outbound> {
+        if !self.mechanisms.resend {
+            return Vec::new();
+        }
+        let each_second = match self.limit() {
+            Some(limit) => limit as f32 / 8.0 * AGAIN_SHARE,
+            None => AGAIN_MOST,
+        };
+        let passed = now.saturating_sub(self.spare_at).min(AGAIN_KEPT);
+        self.spare_at = now;
+        self.spare = (self.spare + each_second * passed.as_secs_f32()).min(each_second * AGAIN_KEPT.as_secs_f32());
+        let mut packets = Vec::new();
+        for sequence in asked {
+            let again = self.history.again(*sequence, self.pattern.round_trip_ms, self.spare, now);
+            if let Some(packet) = again {
+                self.spare -= (packet.payload.len() + OVERHEAD) as f32;
+                self.count(&packet);
+                packets.push(packet);
+            }
+        }
+        packets
     }
 
     /// What the far side says.
-    pub fn heed(&mut self, _feedback: &Feedback, _now: Duration) {}
+    pub fn heed(&mut self, feedback: &Feedback, now: Duration) {
+        self.pattern.heed(feedback, f32::from(self.packet_ms), now);
+        let passed = self.heard.map_or(Duration::from_secs(1), |heard| now.saturating_sub(heard)).as_secs_f32();
+        let sent = self.since_heard as f32 * 8.0 / passed.max(0.1);
+        (self.heard, self.since_heard) = (Some(now), 0);
+        self.budget.heed(feedback, self.abilities.reports, sent, now);
+        if let Some(trial) = &self.trial {
+            if feedback.loss > trial.loss * WORSE_TIMES + WORSE_BY {
+                tracing::debug!(before = trial.loss, after = feedback.loss, "copies made loss worse");
+                self.chooser.bar(now);
+                self.budget.lower(sent * (1.0 - feedback.loss.clamp(0.0, 1.0)));
+                self.trial = None;
+            } else if now > trial.until {
+                self.trial = None;
+            }
+        }
+        self.lost = feedback.loss.clamp(0.0, 1.0);
+        self.choose(now);
+    }
 
     /// What this way asks of the encoder now.
-    pub fn plan(&mut self, _now: Duration) -> Plan {
-        let _ = (self.abilities, self.mechanisms);
-        Plan { bitrate: if self.original { 128_000 } else { Plan::default().bitrate }, ..Plan::default() }
+    pub fn plan(&mut self, now: Duration) -> Plan {
+        self.choose(now);
+        self.choice.plan
     }
 
     /// The figures since the last call.
     pub fn take_figures(&mut self) -> RoadFigures {
-        let protection = Protection { why: ProtectionReason::Clean, ..Protection::default() };
-        RoadFigures { bytes: std::mem::take(&mut self.bytes), protection, ..RoadFigures::default() }
+        RoadFigures {
+            packets: std::mem::take(&mut self.packets),
+            bytes: std::mem::take(&mut self.bytes),
+            bandwidth: self.limit(),
+            protection: self.choice.protection,
+        }
+    }
+
+    fn limit(&self) -> Option<u32> {
+        self.budget.limit().filter(|_| self.mechanisms.rate)
+    }
+
+    fn choose(&mut self, now: Duration) {
+        let given = Given {
+            abilities: self.abilities,
+            mechanisms: self.mechanisms,
+            original: self.original,
+            pattern: &self.pattern,
+            limit: self.limit(),
+            packet_ms: self.packet_ms,
+        };
+        let choice = self.chooser.choose(&given, now);
+        if choice.copies.len() > self.choice.copies.len() && self.trial.is_none() {
+            self.trial = Some(Trial { loss: self.pattern.loss.max(self.lost), until: now + TRIAL });
+        }
+        if choice.protection != self.choice.protection {
+            tracing::debug!(protection = ?choice.protection, limit = ?self.limit(), "protection");
+        }
+        self.choice = choice;
+    }
+
+    fn count(&mut self, packet: &Outbound) {
+        let bytes = (packet.payload.len() + OVERHEAD) as u32;
+        self.packets += 1;
+        self.bytes += bytes;
+        self.since_heard += bytes;
     }
 }
