@@ -17,7 +17,10 @@ pub mod nat;
 pub mod net;
 mod report;
 mod system;
+pub mod ways;
 pub mod world;
+
+pub use system::in_namespace;
 
 use anyhow::{Context, Result, bail};
 use net::Sweeper;

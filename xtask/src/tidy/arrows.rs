@@ -6,7 +6,7 @@ use cargo_metadata::{DependencyKind, Metadata};
 const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("bellwire-signaling", &[], &[]),
     ("bellwire-call", &["bellwire-signaling"], &[]),
-    ("bellwire-media", &[], &[]),
+    ("bellwire-media", &[], &["xtask"]),
     ("bellwire-client", &["bellwire-call", "bellwire-media", "bellwire-signaling"], &["xtask"]),
     ("bellwire-server", &["bellwire-call", "bellwire-signaling"], &[]),
     ("bellwire-echo", &["bellwire-client", "bellwire-media", "bellwire-signaling"], &[]),
