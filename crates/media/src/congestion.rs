@@ -78,7 +78,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// After the queue is gone: no more than the link carries, so that none comes back.
 const BACK_TO: f32 = 0.95;
 /// A second's growth below and about what the link did not carry when it was last tried,
-const CAREFUL: f32 = 0.015;
+const CAREFUL: f32 = 0.02;
 /// and above, or where nothing is known.
 const GROWTH: f32 = 0.08;
 /// So far above what was carried nothing of then holds.

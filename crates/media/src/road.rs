@@ -12,10 +12,10 @@ mod choice;
 mod history;
 mod pattern;
 
+use crate::Protection;
 use crate::opus;
 use crate::pipeline::{Abilities, Encoded, Feedback, Form, Mechanisms, OPUS_PAYLOAD_TYPE, OVERHEAD, Outbound, Plan};
 use crate::red::{self, Block};
-use crate::Protection;
 use budget::Budget;
 use choice::{Choice, Chooser, Given};
 use history::History;

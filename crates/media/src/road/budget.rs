@@ -16,17 +16,24 @@ struct Guess {
     heard: Option<Duration>,
     /// The shortest round trip, which leaks upward in case the way became longer.
     shortest: Option<f32>,
+    /// How much longer the newest was, in milliseconds.
     longer: f32,
+    /// What the way carried when there was a queue.
+    capacity: Option<f32>,
 }
 
 /// So much longer, in milliseconds, a round trip shows a queue: more than jitter and a late report make.
 const QUEUE: f32 = 80.0;
-/// A round trip that shrinks by this shows that the queue goes away.
-const SHRINKS: f32 = 0.75;
-/// What is sent then, of what arrived: a report comes each five seconds, so the queue of five is to go away in five.
-const LOWER: f32 = 0.7;
-/// A second's growth while there is no queue.
-const GROWTH: f32 = 0.08;
+/// A queue is to go away within the five seconds until the next report, but sound goes on.
+const DRAIN_MS: f32 = 5000.0;
+const DRAIN_MOST: f32 = 0.6;
+/// What is sent when it is gone, and while it goes away at the most, of what the way carried.
+const BACK_TO: f32 = 0.92;
+/// A second's growth while there is no queue, up to a little more than what the way carried,
+const CAREFUL: f32 = 0.01;
+const BEYOND: f32 = 1.1;
+/// and from there.
+const GROWTH: f32 = 0.05;
 /// Nothing that is sent takes more, so this is no limit.
 const UNLIMITED: f32 = 240_000.0;
 /// The narrowest sound: 10 kbit/s in packets of 60 ms.
@@ -64,12 +71,27 @@ impl Guess {
         self.shortest = Some(shortest);
         let before = std::mem::replace(&mut self.longer, round_trip - shortest);
         if self.longer > QUEUE {
-            if before > QUEUE && self.longer < before * SHRINKS {
-                return limit;
+            if self.longer > before {
+                // What was sent in the time, less what still waits.
+                let waits = (self.longer - before) / 1000.0;
+                let lost = feedback.loss.clamp(0.0, 1.0);
+                self.capacity = Some(sent * (1.0 - lost) * passed.max(1.0) / (passed.max(1.0) + waits));
             }
-            let arrived = sent * (1.0 - feedback.loss.clamp(0.0, 1.0));
-            return Some((limit.unwrap_or(UNLIMITED).min(arrived) * LOWER).max(LEAST));
+            let share = (1.0 - self.longer / DRAIN_MS).clamp(DRAIN_MOST, BACK_TO);
+            return self.capacity.map(|capacity| (capacity * share).max(LEAST)).or(limit);
         }
-        limit.map(|limit| limit * (1.0 + GROWTH * passed.min(5.0))).filter(|limit| *limit < UNLIMITED)
+        let capacity = self.capacity?;
+        let limit = limit.unwrap_or(UNLIMITED);
+        let next = if before > QUEUE {
+            capacity * BACK_TO
+        } else if limit < capacity * BEYOND {
+            limit * (1.0 + CAREFUL * passed)
+        } else {
+            limit * (1.0 + GROWTH * passed)
+        };
+        if next > UNLIMITED {
+            self.capacity = None;
+        }
+        self.capacity.map(|_| next.max(LEAST))
     }
 }

@@ -60,7 +60,7 @@ const SWIFT_UNTIL: f32 = 100.0;
 /// Share lost from which, and until which, one copy and then two ride along where packets are sent again swiftly: a second
 /// loss in a row, of the packet sent again, is still rare below,
 const FIRST_IF_SWIFT: (f32, f32) = (0.08, 0.05);
-const SECOND_IF_SWIFT: (f32, f32) = (0.17, 0.12);
+const SECOND_IF_SWIFT: (f32, f32) = (0.2, 0.14);
 /// and where they are not. One in a hundred is heard.
 const FIRST: (f32, f32) = (0.01, 0.005);
 const SECOND: (f32, f32) = (0.07, 0.045);
@@ -89,7 +89,7 @@ const CHOSEN_40: u32 = 21_000;
 const KEPT: f32 = 0.9;
 /// Longer packets wait for this, as a queue that goes away asks for little for a moment; shorter ones for this.
 const LONGER_AFTER: Duration = Duration::from_millis(1500);
-const SHORTER_AFTER: Duration = Duration::from_secs(3);
+const SHORTER_AFTER: Duration = Duration::from_secs(1);
 
 /// Bits a second that packets of this length spend beside the codec.
 pub fn overhead(packet_ms: u8) -> u32 {
@@ -109,8 +109,7 @@ impl Chooser {
         let resending = given.abilities.nack && given.mechanisms.resend;
         let round_trip = pattern.round_trip_ms.filter(|_| resending).unwrap_or(f32::INFINITY);
         let swift = self.swift.turn(-round_trip, -SWIFT_BELOW, -SWIFT_UNTIL, now);
-        let (fullest, least) =
-            if given.original { (ORIGINAL, ORIGINAL_LEAST) } else { (SPEECH, SPEECH_WITH_COPIES) };
+        let (fullest, least) = if given.original { (ORIGINAL, ORIGINAL_LEAST) } else { (SPEECH, SPEECH_WITH_COPIES) };
 
         let (first, second) = if swift { (FIRST_IF_SWIFT, SECOND_IF_SWIFT) } else { (FIRST, SECOND) };
         let first = self.first.turn(pattern.loss, first.0, first.1, now);
@@ -125,7 +124,8 @@ impl Chooser {
         let mut bitrate = payload(carried).map_or(fullest, |each| each.min(fullest));
         let spacious = payload(carried).is_none_or(|each| each >= SPEECH_WITH_DRED);
         let late = !swift && pattern.bursts() && given.abilities.dred && given.mechanisms.dred;
-        let dred = self.dred.turn(if late { pattern.loss } else { 0.0 }, DRED.0, DRED.1, now) && spacious && !given.original;
+        let dred =
+            self.dred.turn(if late { pattern.loss } else { 0.0 }, DRED.0, DRED.1, now) && spacious && !given.original;
         let dred_ms = if dred { described(pattern.gap_ms) } else { 0 };
         if dred {
             bitrate = SPEECH_WITH_DRED;

@@ -48,13 +48,7 @@ impl History {
     }
 
     /// The packet of this number, if it is worth sending again now and `room` bytes hold it.
-    pub fn again(
-        &mut self,
-        sequence: u16,
-        round_trip_ms: Option<f32>,
-        room: f32,
-        now: Duration,
-    ) -> Option<Outbound> {
+    pub fn again(&mut self, sequence: u16, round_trip_ms: Option<f32>, room: f32, now: Duration) -> Option<Outbound> {
         let wait = Duration::from_secs_f32(round_trip_ms.unwrap_or(ROUND_TRIP_MS).max(0.0) * ROUND_TRIP_SHARE / 1000.0);
         let sent = self.0.iter_mut().rev().find(|sent| sent.packet.sequence == sequence)?;
         let late = now > sent.first + OLD || sent.again == TIMES;

@@ -15,8 +15,11 @@ pub struct Pattern {
     bursts: Switch,
 }
 
-/// Loss is believed within about two seconds: fifty packets a second say 10 % only within 4 %.
-const RISE: f32 = 2.0;
+/// Loss is believed within about three seconds: fifty packets a second say 10 % only within 4 %;
+const RISE: f32 = 3.0;
+/// sooner when it is so much more than by chance.
+const LEAP: f32 = 0.12;
+const LEAP_RISE: f32 = 1.0;
 /// It is forgotten over eight, as it comes and goes.
 const FALL: f32 = 8.0;
 /// Reports come each second, from a browser each five; one that was long awaited says no more than this.
@@ -35,7 +38,11 @@ impl Pattern {
         let passed = self.heard.map_or(REPORT_FIRST, |heard| now.saturating_sub(heard)).min(REPORT_MOST);
         self.heard = Some(now);
         let loss = if feedback.loss.is_finite() { feedback.loss.clamp(0.0, 1.0) } else { 0.0 };
-        let time = if loss > self.loss { RISE } else { FALL };
+        let time = match loss - self.loss {
+            LEAP.. => LEAP_RISE,
+            0.0..LEAP => RISE,
+            _ => FALL,
+        };
         self.loss += (loss - self.loss) * (1.0 - (-passed.as_secs_f32() / time).exp());
         if let Some(gap) = feedback.burst_ms.filter(|gap| loss > 0.0 && gap.is_finite() && *gap > 0.0) {
             self.gap_ms = if self.gap_ms == 0.0 { gap } else { self.gap_ms + (gap - self.gap_ms) * GAP_SHARE };
