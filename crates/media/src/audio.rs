@@ -15,6 +15,7 @@ use crate::devices::{DeviceEvent, Pacer, Sink, Source};
 use crate::hearing::Hearing;
 use crate::limiter::Limiter;
 use crate::meter::Meter;
+use crate::muted::MutedVoice;
 use crate::opus::OpusError;
 use crate::pipeline::{
     Abilities, Arrival, Encoded, Feedback, Form, Outbound, Plan, Received, Road, RoadFigures, SendSide,
@@ -45,6 +46,10 @@ impl ConnectionId {
 pub enum Order {
     Source(Option<Box<dyn Source>>),
     Sink(Option<Box<dyn Sink>>),
+    /// Another speaker, for the ring alone.
+    RingSink(Option<Box<dyn Sink>>),
+    /// Whether it rings there.
+    Ring(bool),
     /// A connection's sound may come.
     Receive(ConnectionId),
     /// Packets are wanted on this connection, by a far side that can do this much. Said again, the road begins anew.
@@ -66,6 +71,8 @@ pub enum Note {
         received: Received,
         /// `None` while nothing is sent on it.
         road: Option<RoadFigures>,
+        /// Our own voice comes back on this leg, so many decibels weaker.
+        own_voice_back_db: Option<f32>,
         ours: Ours,
     },
     /// A far side, by the connection that is heard, or we.
@@ -78,6 +85,8 @@ pub enum Note {
         output: f32,
     },
     Device(DeviceEvent),
+    /// Somebody speaks into the muted microphone.
+    SpeakingMuted,
     /// The melody is over.
     MelodyDone,
 }
@@ -247,10 +256,13 @@ struct Thread {
     plan_due: Instant,
     input: Input,
     output: Output,
+    ring: RingOutput,
     hearing: Hearing,
     limiter: Limiter,
-    /// Ours, as it is sent.
+    /// Ours, as it is sent,
     voice: Voice,
+    /// and what is not sent.
+    muted_voice: MutedVoice,
     tones: Tones,
     melody: bool,
     level_due: Instant,
@@ -280,6 +292,24 @@ struct Output {
     idle: Option<Instant>,
     pacer: Pacer,
     meter: Meter,
+}
+
+/// The speaker that rings, apart from the one that is spoken on.
+#[derive(Default)]
+struct RingOutput {
+    sink: Option<Box<dyn Sink>>,
+    tones: Tones,
+}
+
+impl RingOutput {
+    fn play(&mut self, now: Instant) {
+        let Some(sink) = &mut self.sink else { return };
+        while sink.wants(now) {
+            let mut sound = Sound::SILENCE;
+            self.tones.mix(&mut sound.mid);
+            sink.write(&sound);
+        }
+    }
 }
 
 impl Thread {
@@ -315,9 +345,11 @@ impl Thread {
                 silent: false,
             },
             output: Output { sink: None, idle: None, pacer: Pacer::new(epoch), meter: Meter::default() },
+            ring: RingOutput::default(),
             hearing: Hearing::default(),
             limiter: Limiter::default(),
             voice: Voice::default(),
+            muted_voice: MutedVoice::default(),
             tones: Tones::default(),
             melody: false,
             level_due: epoch,
@@ -340,6 +372,7 @@ impl Thread {
             self.answer(now);
             // Played first, so that the echo canceller knows it when it comes back.
             self.play(now);
+            self.ring.play(now);
             self.capture(now);
             self.watch(now);
             next += WAKE;
@@ -419,6 +452,7 @@ impl Thread {
         !self.roads.is_empty()
             || self.input.source.is_some()
             || self.output.sink.is_some()
+            || self.ring.sink.is_some()
             || !self.hearing.is_empty()
             || self.tones.playing()
             || !self.unsaid.is_empty()
@@ -444,6 +478,12 @@ impl Thread {
                 self.output.sink = sink;
                 self.output.idle = None;
                 self.output.pacer = Pacer::new(Instant::now());
+            }
+            Order::RingSink(sink) => self.ring.sink = sink,
+            Order::Ring(rings) => {
+                if self.ring.tones.playing() != rings {
+                    self.ring.tones.set(rings.then_some(Tone::Ring));
+                }
             }
             Order::Receive(id) => {
                 if self.hearing.is_empty() {
@@ -493,11 +533,6 @@ impl Thread {
 
     fn capture(&mut self, now: Instant) {
         let mut sound = Sound::SILENCE;
-        if self.muted
-            && let Some(source) = &mut self.input.source
-        {
-            source.discard(now);
-        }
         while self.captured(now, &mut sound) {
             let sending = !self.roads.is_empty();
             if !sending && self.input.source.is_none() {
@@ -507,6 +542,9 @@ impl Thread {
                 let packet = self.send.captured(&mut sound);
                 self.power.0 += sound.mid.iter().map(|sample| f64::from(sample * sample)).sum::<f64>();
                 self.power.1 += FRAME as u32;
+                if !self.muted {
+                    self.hearing.sent(&sound.mid, now - self.epoch);
+                }
                 if let Some(speaking) = self.voice.hear(&sound.mid) {
                     self.say(Note::Speaking { id: None, speaking });
                 }
@@ -527,16 +565,25 @@ impl Thread {
         }
     }
 
-    /// Fills in the sound if 10 ms more are due: from the microphone, or silence while there is none or it is muted.
+    /// Fills in the sound if 10 ms more are due: from the microphone, or silence while there is none or it is muted. What a
+    /// muted microphone gives is heard by one that tells the person, and by nobody else.
     fn captured(&mut self, now: Instant, sound: &mut Sound) -> bool {
         let input = &mut self.input;
         match &mut input.source {
-            Some(source) if !self.muted => {
+            Some(source) => {
                 if !source.read(now, sound) {
                     *sound = Sound::SILENCE;
                     return stands_in(&mut input.idle, &mut input.pacer, now);
                 }
                 input.idle = None;
+                if self.muted {
+                    let said = !self.roads.is_empty() && self.muted_voice.hear(sound, now - self.epoch);
+                    *sound = Sound::SILENCE;
+                    if said {
+                        self.say(Note::SpeakingMuted);
+                    }
+                    return true;
+                }
                 input.meter.add(&sound.mid);
                 let zero = source.expects_sound() && sound.mid.iter().all(|sample| *sample == 0.0);
                 let event = if !zero {
@@ -553,7 +600,7 @@ impl Thread {
                 }
                 true
             }
-            Some(_) | None => {
+            None => {
                 *sound = Sound::SILENCE;
                 input.pacer.due(now)
             }
@@ -648,7 +695,7 @@ fn hand_over(sent: &mpsc::Sender<Sent>, what: Sent) {
 fn sayer<'a>(notes: &'a mpsc::Sender<Note>, unsaid: &'a mut VecDeque<Note>) -> impl FnMut(Note) + 'a {
     |note| match note {
         Note::Level { .. } | Note::Second { .. } => drop(notes.try_send(note)),
-        Note::Flowing(_) | Note::Stalled(_) | Note::Speaking { .. } | Note::Device(_) | Note::MelodyDone => {
+        Note::Flowing(_) | Note::Stalled(_) | Note::Speaking { .. } | Note::Device(_) | Note::SpeakingMuted | Note::MelodyDone => {
             unsaid.push_back(note);
         }
     }

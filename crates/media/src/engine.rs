@@ -2,12 +2,11 @@
 
 mod connected;
 
-use crate::audio::{self, Audio, ConnectionId, Note, Order, Ours, Sent};
-use crate::devices::{DeviceEvent, DeviceKind, End, Slot, SlotOrder};
+use crate::audio::{self, Audio, ConnectionId, Note, Order, Sent};
+use crate::devices::{DeviceEvent, End, Role, Slot, SlotOrder};
 use crate::peer::{Identity, Outgoing, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings};
-use crate::pipeline::{Received, RoadFigures};
 use crate::{Command, Config, Event, Generation, LONGEST_TEXT, Leg, MOST_LEGS, Route, Tone};
-use connected::Connected;
+use connected::{Connected, SecondOf};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -113,6 +112,10 @@ struct Loop {
     sound_thread: JoinHandle<()>,
     input: Slot,
     output: Slot,
+    ring: Slot,
+    /// The chosen speaker for the ring is not there.
+    ring_missing: bool,
+    muted: bool,
     peers: BTreeMap<Place, Connected>,
     opened: u64,
     /// Who was said to speak and not yet to have ended; `None` is us.
@@ -123,7 +126,7 @@ struct Loop {
     outgoing: watch::Sender<Targets>,
     wants: Wants,
     /// What the slots were told last.
-    told: (bool, bool),
+    told: (bool, bool, bool),
     events: mpsc::Sender<Event>,
     outbox: VecDeque<Event>,
     peer_notes: mpsc::Sender<PeerNote>,
@@ -138,7 +141,7 @@ type Place = (Leg, Generation);
 struct Inboxes {
     notes: mpsc::Receiver<Note>,
     peers: mpsc::Receiver<PeerNote>,
-    devices: mpsc::Receiver<DeviceEvent>,
+    devices: mpsc::Receiver<(Role, DeviceEvent)>,
 }
 
 /// Why devices are open.
@@ -158,15 +161,19 @@ impl Loop {
         let (device_sender, devices) = mpsc::channel(DEVICE_EVENTS);
         let (sent_sender, sent) = mpsc::channel(audio::SENT);
         let (audio, sound_thread) = Audio::start(config.processing, rand::random(), note_sender, sent_sender)?;
-        let slot = |kind| {
+        let slot = |role| {
             let (audio, events) = (audio.clone(), device_sender.clone());
             let hand_over = move |end| match end {
                 End::Source(source) => audio.order(Order::Source(source)),
+                End::Sink(sink) if role == Role::Ring => audio.order(Order::RingSink(sink)),
                 End::Sink(sink) => audio.order(Order::Sink(sink)),
             };
-            Slot::start(kind, hand_over, move |event| drop(events.blocking_send(event)))
+            Slot::start(role, hand_over, move |event| drop(events.blocking_send((role, event))))
         };
-        let (input, output) = (slot(DeviceKind::Input)?, slot(DeviceKind::Output)?);
+        let (input, output, ring) = (slot(Role::Microphone)?, slot(Role::Speaker)?, slot(Role::Ring)?);
+        for slot in [&input, &output] {
+            slot.order(SlotOrder::Stereo(config.processing.original_sound));
+        }
         let (outgoing, targets) = watch::channel(Targets::new());
         tokio::spawn(send(sent, targets));
         Ok(Self {
@@ -176,13 +183,16 @@ impl Loop {
             sound_thread,
             input,
             output,
+            ring,
+            ring_missing: false,
+            muted: false,
             peers: BTreeMap::new(),
             opened: 0,
             speaking: BTreeSet::new(),
             closing: tokio::task::JoinSet::new(),
             outgoing,
             wants: Wants::default(),
-            told: (false, false),
+            told: (false, false, false),
             events,
             outbox: VecDeque::new(),
             peer_notes,
@@ -204,7 +214,7 @@ impl Loop {
                 _ = &mut stopped => break,
                 Some(note) = peers.recv(), if self.outbox.len() < OUTBOX => self.handle_peer(note),
                 Some(note) = notes.recv() => self.handle_note(note),
-                Some(event) = devices.recv() => self.emit(Event::Device(event)),
+                Some((role, event)) = devices.recv() => self.handle_device(role, event),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.handle_due(),
                 permit = events.reserve(), if !self.outbox.is_empty() => match (permit, self.outbox.pop_front()) {
                     (Ok(permit), Some(event)) => permit.send(event),
@@ -224,7 +234,7 @@ impl Loop {
         for (_, connected) in std::mem::take(&mut self.peers) {
             self.closing.spawn(connected.peer.close());
         }
-        drop((self.input, self.output, self.peer_notes));
+        drop((self.input, self.output, self.ring, self.peer_notes));
         while self.closing.join_next().await.is_some() {}
         let thread = self.sound_thread;
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -249,8 +259,9 @@ impl Loop {
             Command::Drop { leg } => self.drop_leg(leg),
             Command::Close => self.close(),
             Command::Mute(muted) => {
+                self.muted = muted;
                 self.audio.order(Order::Mute(muted));
-                self.input.order(SlotOrder::Pause(muted));
+                self.keep_private();
             }
             Command::SetInput(choice) => {
                 self.config.input = choice;
@@ -262,11 +273,18 @@ impl Loop {
                 self.told.1 = false;
                 self.keep_devices();
             }
-            Command::SetRing(choice) => self.config.ring = choice,
-            Command::UseHeldOutput => {}
+            Command::SetRing(choice) => {
+                self.config.ring = choice;
+                self.told.2 = false;
+                self.keep_ring();
+            }
+            Command::UseHeldOutput => self.output.order(SlotOrder::UseHeld),
             Command::SetProcessing(processing) => {
                 self.config.processing = processing;
                 self.audio.order(Order::Processing(processing));
+                for slot in [&self.input, &self.output] {
+                    slot.order(SlotOrder::Stereo(processing.original_sound));
+                }
             }
             Command::Check(on) => {
                 self.wants.check = on;
@@ -279,8 +297,7 @@ impl Loop {
             }
             Command::Tone(tone) => {
                 self.wants.tone = tone;
-                self.audio.order(Order::Tone(tone));
-                self.keep_devices();
+                self.keep_ring();
             }
         }
     }
@@ -343,9 +360,11 @@ impl Loop {
                     self.emit(Event::Stalled { leg: id.leg, generation: id.generation });
                 }
             }
-            Note::Second { id, received, road, ours } => {
+            Note::SpeakingMuted => self.emit(Event::SpeakingMuted),
+            Note::Second { id, received, road, own_voice_back_db, ours } => {
                 if self.stands(id) {
-                    self.say_stats(id.place(), received, road, ours);
+                    let stats = SecondOf { received, road: road.unwrap_or_default(), own_voice_back_db, ours };
+                    self.say_stats(id.place(), &stats);
                 }
             }
             Note::Speaking { id, speaking } => self.speaking(id, speaking),
@@ -546,27 +565,69 @@ impl Loop {
         self.outgoing.send_replace(standing.collect());
     }
 
+    fn handle_device(&mut self, role: Role, event: DeviceEvent) {
+        if role != Role::Ring {
+            return self.emit(Event::Device(event));
+        }
+        // Where it rings is nothing to be told of, unless it has to ring elsewhere.
+        let missing = matches!(event, DeviceEvent::OutputMissing { .. });
+        if self.ring_missing != missing {
+            self.ring_missing = missing;
+            self.keep_tone();
+        }
+    }
+
+    /// Whether it rings now, on a speaker of its own if that is there.
+    fn rings_apart(&self) -> bool {
+        self.wants.tone == Some(Tone::Ring) && self.config.ring.is_some()
+    }
+
+    fn keep_ring(&mut self) {
+        let ring = self.rings_apart();
+        if self.told.2 != ring {
+            self.ring_missing = false;
+            self.ring.order(SlotOrder::Want(self.config.ring.clone().filter(|_| ring)));
+            self.told.2 = ring;
+        }
+        self.keep_tone();
+    }
+
+    /// Who plays the tone that is wanted.
+    fn keep_tone(&mut self) {
+        let apart = self.rings_apart() && !self.ring_missing;
+        self.audio.order(Order::Ring(apart));
+        self.audio.order(Order::Tone(self.wants.tone.filter(|_| !apart)));
+        self.keep_devices();
+    }
+
+    /// What is heard in a call is not played to the room unasked, unless nobody in the room is heard either.
+    fn keep_private(&mut self) {
+        let call = self.wants.warm || self.wants.call;
+        self.output.order(SlotOrder::Private(call && !self.muted));
+    }
+
     fn keep_devices(&mut self) {
+        self.keep_private();
+        let apart = self.rings_apart() && !self.ring_missing;
         let wants = &self.wants;
         let call = wants.warm || wants.call;
-        let (input, output) = (call || wants.check, call || wants.tone.is_some() || wants.melody);
+        let (input, output) = (call || wants.check, call || (wants.tone.is_some() && !apart) || wants.melody);
         if self.told.0 != input {
             self.input.order(SlotOrder::Want(input.then(|| self.config.input.clone())));
         }
         if self.told.1 != output {
             self.output.order(SlotOrder::Want(output.then(|| self.config.output.clone())));
         }
-        self.told = (input, output);
+        (self.told.0, self.told.1) = (input, output);
     }
 
-    fn say_stats(&mut self, place: Place, received: Received, road: Option<RoadFigures>, ours: Ours) {
+    fn say_stats(&mut self, place: Place, second: &SecondOf) {
         let (leg, generation) = place;
         let newest = self.of_leg(leg).rfind(|(_, connected)| connected.sends()).map(|(place, _)| *place);
         let Some(connected) = self.peers.get_mut(&place) else { return };
-        let road = road.unwrap_or_default();
-        connected.count(&received, &road);
+        connected.count(second);
         if newest == Some(place) {
-            let stats = Box::new(connected.stats(generation, &received, &road, &ours));
+            let stats = Box::new(connected.stats(generation, second));
             let _ = self.events.try_send(Event::Stats { leg, stats });
         }
     }

@@ -3,7 +3,7 @@
 //! What was recorded stays in memory, 6 s at most, and is wiped when the check is over.
 
 use super::measure::{self, Ear, EchoFigures, MicrophoneFigures};
-use crate::devices::{DeviceEvent, DeviceFault, DeviceKind, End, Pacer, Sink, Slot, SlotOrder, Source};
+use crate::devices::{DeviceEvent, DeviceFault, End, Pacer, Role, Sink, Slot, SlotOrder, Source};
 use crate::meter::Meter;
 use crate::pipeline::{Encoded, Outbound, SendSide};
 use crate::processing::Processor;
@@ -74,11 +74,11 @@ impl Ears {
     pub fn start(config: &Config) -> std::io::Result<(Self, mpsc::Receiver<EarsNote>)> {
         let (orders, inbox) = sync_channel(INNER);
         let (notes, outbox) = mpsc::channel(NOTES);
-        let slot = |kind| {
+        let slot = |role| {
             let (ends, events) = (orders.clone(), orders.clone());
             // The thread empties its inbox each 5 ms; after its end nobody is interested.
             Slot::start(
-                kind,
+                role,
                 move |end| drop(ends.send(Inner::End(end))),
                 move |event| drop(events.send(Inner::Device(event))),
             )
@@ -87,8 +87,8 @@ impl Ears {
             inbox,
             notes,
             config: config.clone(),
-            input: slot(DeviceKind::Input)?,
-            output: slot(DeviceKind::Output)?,
+            input: slot(Role::Microphone)?,
+            output: slot(Role::Speaker)?,
             source: None,
             sink: None,
             opened: [None, None],

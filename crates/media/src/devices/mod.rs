@@ -2,18 +2,23 @@
 //!
 //! A [`Slot`] is a thread that keeps one direction as it is wanted. Opening may block, so nobody else does it. What is
 //! opened has two ends: the stream stays with the slot's thread, and a [`Source`] or [`Sink`] goes to the sound thread.
-//! WAV files and the system's devices (by cpal) are two implementations of these traits.
+//! WAV files and the system's devices are two implementations of these traits.
 
 mod cpal;
+mod ends;
 #[cfg(target_os = "linux")]
 mod pulse;
 mod realtime;
 mod resample;
 mod slot;
+mod system;
 mod wav;
+mod worn;
 
 pub use crate::interface::{DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind};
-pub use slot::{End, Slot, SlotOrder};
+pub use slot::{End, Role, Slot, SlotOrder};
+/// The microphones and speakers of this machine, as the system names them.
+pub use system::devices;
 
 use crate::Sound;
 use std::time::{Duration, Instant};
@@ -33,11 +38,6 @@ pub trait Sink: Send {
     /// Whether 10 ms more should be written now.
     fn wants(&mut self, now: Instant) -> bool;
     fn write(&mut self, sound: &Sound);
-}
-
-/// The microphones and speakers of this machine, as the system names them.
-pub fn devices() -> Result<Vec<DeviceInfo>, DeviceFault> {
-    cpal::devices()
 }
 
 /// Says each 10 ms of real time, once, that they are over.

@@ -1,4 +1,4 @@
-//! Conversion of mono sound from one fixed rate to another, at the edge of the engine.
+//! Conversion of sound from one fixed rate to another, one channel or several interleaved, at the edge of the engine.
 
 use crate::devices::DeviceFault;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
@@ -10,23 +10,25 @@ const TAPS: usize = 64;
 pub struct Resampler {
     /// `None` when the rates are equal.
     inner: Option<Async<f32>>,
+    channels: usize,
+    /// Frames that are converted at once.
     chunk: usize,
     input: Vec<f32>,
     output: Vec<f32>,
 }
 
 impl Resampler {
-    pub fn new(from: u32, to: u32) -> Result<Self, DeviceFault> {
+    pub fn new(from: u32, to: u32, channels: usize) -> Result<Self, DeviceFault> {
         let chunk = (from / 100).max(1) as usize;
         let inner = (from != to)
             .then(|| {
                 let filter = SincInterpolationParameters::new(TAPS, WindowFunction::BlackmanHarris2);
-                Async::new_sinc(f64::from(to) / f64::from(from), 1.0, &filter, chunk, 1, FixedAsync::Input)
+                Async::new_sinc(f64::from(to) / f64::from(from), 1.0, &filter, chunk, channels, FixedAsync::Input)
             })
             .transpose()
             .map_err(|error| DeviceFault::Other(format!("cannot convert {from} Hz to {to} Hz: {error}")))?;
-        let output = vec![0.0; inner.as_ref().map_or(0, |inner| inner.output_frames_max())];
-        Ok(Self { inner, chunk, input: Vec::with_capacity(2 * chunk), output })
+        let output = vec![0.0; channels * inner.as_ref().map_or(0, |inner| inner.output_frames_max())];
+        Ok(Self { inner, channels, chunk, input: Vec::with_capacity(2 * chunk * channels), output })
     }
 
     /// Converts all of `samples` that makes up whole chunks of 10 ms and appends the result; the rest waits.
@@ -36,14 +38,15 @@ impl Resampler {
             return;
         };
         self.input.extend_from_slice(samples);
-        while self.input.len() >= self.chunk {
-            let frames = self.output.len();
-            let input = InterleavedSlice::new(&self.input[..], 1, self.chunk);
-            let output = InterleavedSlice::new_mut(&mut self.output[..], 1, frames);
+        let channels = self.channels;
+        while self.input.len() >= self.chunk * channels {
+            let frames = self.output.len() / channels;
+            let input = InterleavedSlice::new(&self.input[..], channels, self.chunk);
+            let output = InterleavedSlice::new_mut(&mut self.output[..], channels, frames);
             let (Ok(input), Ok(mut output)) = (input, output) else { return };
             let written = inner.process_into_buffer(&input, &mut output, None).map_or(0, |(_, written)| written);
-            result.extend(self.output[..written].iter().copied());
-            self.input.drain(..self.chunk);
+            result.extend(self.output[..written * channels].iter().copied());
+            self.input.drain(..self.chunk * channels);
         }
     }
 
@@ -65,7 +68,7 @@ mod tests {
         for from in [8_000, 16_000, 44_100, 48_000, 96_000] {
             let tone: Vec<f32> = (0..from).map(|i| (TAU * 440.0 * i as f32 / from as f32).sin()).collect();
             let mut result = Vec::new();
-            Resampler::new(from, 48_000).unwrap().convert(&tone, &mut result);
+            Resampler::new(from, 48_000, 1).unwrap().convert(&tone, &mut result);
             assert!(result.len().abs_diff(48_000) < 600, "{from}: {}", result.len());
             let middle = &result[4_800..43_200];
             let rms = (middle.iter().map(|s| s * s).sum::<f32>() / middle.len() as f32).sqrt();

@@ -1,7 +1,8 @@
 //! WAV files as microphone and speaker, paced by the engine's clock.
 //!
 //! Reading takes any rate, any number of channels, integers and floats; after the end comes silence. Writing makes 48 kHz
-//! mono with 16 bits; the header is brought up to date each second, so that a recording survives its process.
+//! with 16 bits; the header is brought up to date each second, so that a recording survives its process. Both are mono
+//! unless original sound is wanted: then what is read has the file's first two channels, and what is written has two.
 
 use super::resample::Resampler;
 use super::{DeviceFault, Pacer, Sink, Source};
@@ -15,6 +16,8 @@ use std::time::Instant;
 
 pub struct WavSource {
     reader: WavReader<BufReader<File>>,
+    /// Channels that are kept: 1 or 2.
+    lanes: usize,
     resampler: Resampler,
     pacer: Pacer,
     /// Converted and not read yet.
@@ -26,15 +29,17 @@ pub struct WavSource {
 }
 
 impl WavSource {
-    pub fn open(path: &Path, now: Instant) -> Result<Self, DeviceFault> {
+    pub fn open(path: &Path, stereo: bool, now: Instant) -> Result<Self, DeviceFault> {
         let reader = WavReader::open(path).map_err(|error| fault(path, &error))?;
         let spec = reader.spec();
         if spec.sample_rate == 0 || spec.channels == 0 {
             return Err(DeviceFault::File(format!("{}: no rate or no channels", path.display())));
         }
+        let lanes = if stereo { spec.channels.min(2).into() } else { 1 };
         Ok(Self {
-            resampler: Resampler::new(spec.sample_rate, RATE)?,
+            resampler: Resampler::new(spec.sample_rate, RATE, lanes)?,
             reader,
+            lanes,
             pacer: Pacer::new(now),
             ready: VecDeque::new(),
             chunk: Vec::new(),
@@ -48,14 +53,21 @@ impl WavSource {
         let spec = self.reader.spec();
         let (channels, frames) = (usize::from(spec.channels), (spec.sample_rate / 100).max(1) as usize);
         self.chunk.clear();
-        let mut push = |sum: f32| self.chunk.push(sum / channels as f32);
+        let (chunk, stereo) = (&mut self.chunk, self.lanes == 2);
         let mut sum = 0.0;
         let mut count = 0;
         let mut take = |sample: f32| {
-            sum += sample;
+            let channel = count % channels;
             count += 1;
-            if count % channels == 0 {
-                push(std::mem::take(&mut sum));
+            if stereo {
+                if channel < 2 {
+                    chunk.push(sample);
+                }
+                return;
+            }
+            sum += sample;
+            if channel + 1 == channels {
+                chunk.push(std::mem::take(&mut sum) / channels as f32);
             }
         };
         match spec.sample_format {
@@ -75,7 +87,7 @@ impl WavSource {
             self.ended = true;
             return;
         }
-        self.chunk.resize(frames, 0.0);
+        self.chunk.resize(frames * self.lanes, 0.0);
         self.resampler.convert(&self.chunk, &mut self.ready);
     }
 
@@ -112,14 +124,12 @@ impl Source for WavSource {
             return false;
         }
         self.catch_up();
-        while self.ready.len() < FRAME && !self.ended {
+        let wanted = FRAME * self.lanes;
+        while self.ready.len() < wanted && !self.ended {
             self.advance();
         }
-        let have = self.ready.len().min(FRAME);
-        *sound = Sound::SILENCE;
-        for (to, from) in sound.mid.iter_mut().zip(self.ready.drain(..have)) {
-            *to = from;
-        }
+        let have = self.ready.len().min(wanted);
+        sound.read_interleaved(self.lanes, self.ready.drain(..have));
         true
     }
 
@@ -137,18 +147,22 @@ impl Source for WavSource {
 pub struct WavSink {
     /// `None` after a write failed: the disk is full, say. The call goes on.
     writer: Option<WavWriter<BufWriter<File>>>,
+    channels: usize,
+    samples: Vec<f32>,
     pacer: Pacer,
     unflushed: usize,
 }
 
 impl WavSink {
-    /// Begins a recording, or goes on with one that this engine made.
-    pub fn open(path: &Path, append: bool, now: Instant) -> Result<Self, DeviceFault> {
-        let spec = WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    /// Begins a recording, or goes on with one that this engine made, with the channels that it has.
+    pub fn open(path: &Path, append: bool, stereo: bool, now: Instant) -> Result<Self, DeviceFault> {
+        let channels = if stereo { 2 } else { 1 };
+        let spec = WavSpec { channels, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
         let mut writer = if append && path.exists() { WavWriter::append(path) } else { WavWriter::create(path, spec) }
             .map_err(|error| fault(path, &error))?;
         writer.flush().map_err(|error| fault(path, &error))?;
-        Ok(Self { writer: Some(writer), pacer: Pacer::new(now), unflushed: 0 })
+        let channels = writer.spec().channels.into();
+        Ok(Self { writer: Some(writer), channels, samples: Vec::new(), pacer: Pacer::new(now), unflushed: 0 })
     }
 }
 
@@ -160,7 +174,9 @@ impl Sink for WavSink {
     fn write(&mut self, sound: &Sound) {
         let Some(writer) = &mut self.writer else { return };
         let mut result = Ok(());
-        for sample in &sound.mid {
+        self.samples.clear();
+        sound.write_interleaved(self.channels, &mut self.samples);
+        for sample in &self.samples {
             result = result.and_then(|()| writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16));
         }
         self.unflushed += FRAME;
@@ -242,7 +258,7 @@ mod tests {
                 if bits == 0 { (32, SampleFormat::Float) } else { (bits, SampleFormat::Int) };
             write_tone(&file.0, WavSpec { channels, sample_rate, bits_per_sample, sample_format });
             let now = Instant::now();
-            let mut source = WavSource::open(&file.0, now).unwrap();
+            let mut source = WavSource::open(&file.0, false, now).unwrap();
             assert!(source.expects_sound());
             let sound = read_all(&mut source, now, 1_000);
             assert_eq!(sound.len(), RATE as usize, "a second of frames in a second");
@@ -263,7 +279,7 @@ mod tests {
         }
         writer.finalize().unwrap();
         let now = Instant::now();
-        let mut source = WavSource::open(&file.0, now).unwrap();
+        let mut source = WavSource::open(&file.0, false, now).unwrap();
         assert!(rms(&read_all(&mut source, now, 500)) < 0.001);
         (500..2_500).step_by(10).for_each(|at| source.discard(now + Duration::from_millis(at)));
         let after = read_all(&mut source, now, 2_900);
@@ -277,7 +293,7 @@ mod tests {
     #[test]
     fn a_recording_is_readable_though_its_writer_never_finished() {
         let file = File::new("killed");
-        let mut sink = WavSink::open(&file.0, false, Instant::now()).unwrap();
+        let mut sink = WavSink::open(&file.0, false, false, Instant::now()).unwrap();
         assert_eq!(WavReader::open(&file.0).unwrap().len(), 0);
         (0..250).for_each(|_| sink.write(&Sound::mono([0.25; FRAME])));
         std::mem::forget(sink);
@@ -289,7 +305,7 @@ mod tests {
     fn a_recording_of_this_engine_is_continued_and_another_is_replaced() {
         let file = File::new("continued");
         for (append, frames) in [(false, 100), (true, 200), (false, 100)] {
-            let mut sink = WavSink::open(&file.0, append, Instant::now()).unwrap();
+            let mut sink = WavSink::open(&file.0, append, false, Instant::now()).unwrap();
             (0..100).for_each(|_| sink.write(&Sound::SILENCE));
             drop(sink);
             assert_eq!(WavReader::open(&file.0).unwrap().len() as usize, frames * FRAME);
@@ -297,10 +313,36 @@ mod tests {
     }
 
     #[test]
+    fn with_original_sound_both_channels_are_read_and_written() {
+        let (file, copy) = (File::new("stereo"), File::new("stereo-copy"));
+        let spec = WavSpec { channels: 2, sample_rate: 48_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        write_tone(&file.0, spec);
+        let now = Instant::now();
+        let mut source = WavSource::open(&file.0, true, now).unwrap();
+        let mut sink = WavSink::open(&copy.0, false, true, now).unwrap();
+        let mut sound = Sound::SILENCE;
+        while source.read(now + Duration::from_millis(500), &mut sound) {
+            assert!(sound.stereo);
+            sink.write(&sound);
+        }
+        drop(sink);
+        let samples = |file: &File| WavReader::open(&file.0).unwrap().samples::<i16>().flatten().collect::<Vec<_>>();
+        let (original, copied) = (samples(&file), samples(&copy));
+        assert_eq!(WavReader::open(&copy.0).unwrap().spec().channels, 2);
+        assert!(copied.len() == original.len() && rms_of_side(&copied) > 0.1);
+        assert!(original.iter().zip(&copied).all(|(a, b)| (a - b).abs() <= 1));
+    }
+
+    fn rms_of_side(samples: &[i16]) -> f32 {
+        let side: Vec<f32> = samples.chunks_exact(2).map(|f| (f32::from(f[0]) - f32::from(f[1])) / 65_536.0).collect();
+        rms(&side)
+    }
+
+    #[test]
     fn what_is_no_wav_file_is_a_fault_with_its_name() {
         let file = File::new("broken");
         std::fs::write(&file.0, b"RIFFxxxx").unwrap();
-        let Err(DeviceFault::File(text)) = WavSource::open(&file.0, Instant::now()) else { panic!("it opened") };
+        let Err(DeviceFault::File(text)) = WavSource::open(&file.0, false, Instant::now()) else { panic!("it opened") };
         assert!(text.contains("bellwire-wav-broken"));
     }
 }
