@@ -6,9 +6,10 @@
 
 use crate::audio::{ConnectionId, Note, Ours, Packet, Sent};
 use crate::opus::OpusError;
+use crate::own_voice::OwnVoice;
 use crate::pipeline::{ReceiveSide, RoadFigures};
 use crate::voice::Voice;
-use crate::{FRAME, Leg, Sound};
+use crate::{FRAME, Frame, Leg, Sound};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ struct FarSide {
     /// The last sample that was heard: mid and side.
     last: (f32, f32),
     voice: Voice,
+    own_voice: OwnVoice,
 }
 
 struct Receiving {
@@ -79,6 +81,11 @@ impl Hearing {
             receiving.last_packet = Some(now);
             receiving.side.insert(packet.arrival);
         }
+    }
+
+    /// 10 ms that go out to all legs.
+    pub fn sent(&mut self, frame: &Frame, time: Duration) {
+        self.legs.values_mut().for_each(|far_side| far_side.own_voice.sent(frame, time));
     }
 
     /// Adds the next 10 ms of all legs to silence; `time` counts as the arrivals of packets do.
@@ -134,9 +141,12 @@ impl Hearing {
         mut road: impl FnMut(ConnectionId) -> Option<RoadFigures>,
         say: &mut impl FnMut(Note),
     ) {
-        for receiving in self.legs.values_mut().flat_map(|far_side| &mut far_side.connections) {
-            let (id, received) = (receiving.id, receiving.side.take_received());
-            say(Note::Second { id, received, road: road(id), ours });
+        for far_side in self.legs.values_mut() {
+            let own_voice_back_db = far_side.own_voice.back_db();
+            for receiving in &mut far_side.connections {
+                let (id, received) = (receiving.id, receiving.side.take_received());
+                say(Note::Second { id, received, road: road(id), own_voice_back_db, ours });
+            }
         }
     }
 }
@@ -187,6 +197,7 @@ impl FarSide {
             mixed.stereo = true;
             mixed.side.iter_mut().zip(&heard.side).for_each(|(sample, heard)| *sample += heard);
         }
+        self.own_voice.heard(&heard.mid, time);
         if let Some(speaking) = self.voice.hear(&heard.mid) {
             say(Note::Speaking { id: to, speaking });
         }

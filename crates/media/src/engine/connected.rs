@@ -1,11 +1,19 @@
 //! A connection as the engine's loop sees it, and its figures.
 
-use crate::emodel;
-use crate::peer::{Outgoing, Peer};
 use crate::audio::Ours;
-use crate::pipeline::{Feedback, OVERHEAD, Received, RoadFigures};
-use crate::{Generation, PathInfo, Stats};
+use crate::emodel::{self, Heard};
+use crate::peer::{Outgoing, Peer};
+use crate::pipeline::{Feedback, OVERHEAD, PACKET, Received, RoadFigures};
+use crate::{Generation, PathInfo, RATE, Stats};
 use tokio::time::Instant;
+
+/// What came of a connection in a second.
+pub struct SecondOf {
+    pub received: Received,
+    pub road: RoadFigures,
+    pub own_voice_back_db: Option<f32>,
+    pub ours: Ours,
+}
 
 pub struct Connected {
     /// Tells it from one of a call before with the same leg and generation.
@@ -54,43 +62,49 @@ impl Connected {
     }
 
     /// Adds a second to the totals.
-    pub fn count(&mut self, received: &Received, road: &RoadFigures) {
-        self.totals.0 += u64::from(received.counts.received);
-        self.totals.1 += u64::from(road.packets);
+    pub fn count(&mut self, second: &SecondOf) {
+        self.totals.0 += u64::from(second.received.counts.received);
+        self.totals.1 += u64::from(second.road.packets);
     }
 
-    pub fn stats(&self, generation: Generation, received: &Received, road: &RoadFigures, ours: &Ours) -> Stats {
+    pub fn stats(&self, generation: Generation, second: &SecondOf) -> Stats {
+        let SecondOf { received, road, own_voice_back_db, ours } = second;
         let counts = received.counts;
         let share = |part: u32, whole: u32| if whole == 0 { 0.0 } else { (part as f32 / whole as f32).clamp(0.0, 1.0) };
         let arrived = counts.received.saturating_sub(counts.duplicate);
         let round_trip_ms = self.report.and_then(|report| report.round_trip_ms);
-        let concealed = share(received.made_up, received.played);
+        let heard = Heard {
+            round_trip_ms: round_trip_ms.unwrap_or(0.0),
+            packet_ms: PACKET as f32 * 1000.0 / RATE as f32,
+            buffer_ms: received.buffer_ms,
+            made_up: share(received.made_up, received.played),
+            lost: share(counts.expected.saturating_sub(arrived), counts.expected),
+            burst_ms: 0.0,
+        };
         Stats {
             generation,
             round_trip_ms,
-            loss_in: share(counts.expected.saturating_sub(arrived), counts.expected),
+            loss_in: heard.lost,
             loss_out: self.report.map(|report| report.loss),
             jitter_in_ms: received.jitter_ms,
             jitter_out_ms: self.report.map(|report| report.jitter_ms),
-            burst_in_ms: 0.0,
-            concealed,
+            burst_in_ms: heard.burst_ms,
+            concealed: heard.made_up,
             recovered: share(received.rebuilt, received.played),
             stretched: share(received.stretched, received.played),
-            target_ms: received.target_ms,
-            bandwidth_out: road.bandwidth,
-            protection: road.protection,
-            microphone_dbfs: ours.microphone_dbfs,
-            echo_return_loss_db: ours.echo_return_loss_db,
-            own_voice_back_db: None,
-            late_ticks: ours.late_ticks,
             buffer_ms: received.buffer_ms,
+            target_ms: received.target_ms,
             bitrate_in: (counts.bytes + counts.received * OVERHEAD as u32) * 8,
             bitrate_out: road.bytes * 8,
+            bandwidth_out: road.bandwidth,
+            protection: road.protection,
             packets_in: self.totals.0,
             packets_out: self.totals.1,
-            mos: self
-                .flowed
-                .then(|| emodel::mean_opinion_score(round_trip_ms.unwrap_or(0.0), received.buffer_ms, concealed)),
+            mos: self.flowed.then(|| emodel::mean_opinion_score(&heard)),
+            microphone_dbfs: ours.microphone_dbfs,
+            echo_return_loss_db: ours.echo_return_loss_db,
+            own_voice_back_db: *own_voice_back_db,
+            late_ticks: ours.late_ticks,
             local_candidate: self.path.map(|path| path.local.as_str().to_owned()),
             remote_candidate: self.path.map(|path| path.remote.as_str().to_owned()),
         }

@@ -286,8 +286,12 @@ mod tests {
     const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:1\r\na=sendrecv\r\na=rtpmap:96 VP8/90000\r\n";
     const DATA: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n";
 
+    fn whole(sdp: &str, known: Option<&str>) -> Result<Remote, String> {
+        Remote::read(sdp, DescriptionKind::Offer, known, Codecs::OURS)
+    }
+
     fn read(sections: &[&str]) -> Result<Remote, String> {
-        Remote::read(&format!("{HEAD}{}", sections.concat()), None)
+        whole(&format!("{HEAD}{}", sections.concat()), None)
     }
 
     fn refused(mid: &str) -> String {
@@ -319,7 +323,7 @@ mod tests {
     #[test]
     fn video_whose_transport_all_share_is_answered_as_inactive() {
         let head = HEAD.replace("BUNDLE 0 1 2", "BUNDLE 1 0");
-        let offer = Remote::read(&[&head, VIDEO, AUDIO].concat(), None).unwrap();
+        let offer = whole(&[&head, VIDEO, AUDIO].concat(), None).unwrap();
         assert_eq!((offer.sdp.clone(), offer.carrier()), ([&head, AUDIO].concat(), 0));
         let answer = offer.answer(&["v=0\r\na=group:BUNDLE 0\r\n", AUDIO].concat()).unwrap();
         let idle = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=inactive\r\na=rtcp-mux\r\n\
@@ -330,7 +334,7 @@ mod tests {
     #[test]
     fn without_a_group_sound_has_a_transport_of_its_own_and_there_is_no_text() {
         let head = HEAD.replace("a=group:BUNDLE 0 1 2\r\n", "");
-        let offer = Remote::read(&[&head, VIDEO, AUDIO, DATA].concat(), None).unwrap();
+        let offer = whole(&[&head, VIDEO, AUDIO, DATA].concat(), None).unwrap();
         assert_eq!(offer.sdp, [&head, "a=group:BUNDLE 0\r\n", AUDIO].concat());
         assert_eq!(offer.carrier(), 1);
         let answer = offer.answer(&["v=0\r\na=group:BUNDLE 0\r\n", AUDIO].concat()).unwrap();
@@ -341,10 +345,10 @@ mod tests {
     fn of_two_audio_sections_the_first_is_used_or_the_one_from_before() {
         let second = AUDIO.replace("mid:0", "mid:7");
         let both = [HEAD, AUDIO, &second].concat();
-        assert_eq!(Remote::read(&both, None).unwrap().audio(), "0");
-        assert_eq!(Remote::read(&both, Some("7")).unwrap().audio(), "7");
+        assert_eq!(whole(&both, None).unwrap().audio(), "0");
+        assert_eq!(whole(&both, Some("7")).unwrap().audio(), "7");
         let first_gone = both.replacen("m=audio 9", "m=audio 0", 1);
-        assert_eq!(Remote::read(&first_gone, Some("0")).unwrap().audio(), "7");
+        assert_eq!(whole(&first_gone, Some("0")).unwrap().audio(), "7");
     }
 
     #[test]
@@ -353,7 +357,7 @@ mod tests {
             |mid: Option<&str>, index| Candidate { candidate: String::new(), mid: mid.map(Into::into), index };
         for (sections, carrier, other) in [(["0 1", AUDIO, VIDEO], "0", "1"), (["1 0", AUDIO, VIDEO], "1", "0")] {
             let head = HEAD.replace("0 1 2", sections[0]);
-            let offer = Remote::read(&[&head, sections[1], sections[2]].concat(), None).unwrap();
+            let offer = whole(&[&head, sections[1], sections[2]].concat(), None).unwrap();
             let place = offer.carrier();
             let leads =
                 [(Some(carrier), 0), (None, place), (Some("audio"), 0), (None, 9)].map(|(m, at)| candidate(m, at));
@@ -370,8 +374,30 @@ mod tests {
         for sections in [&[][..], &[VIDEO], &[DATA], &[no_name.as_str()], &[AUDIO, AUDIO], &[other.as_str()]] {
             assert!(!read(sections).err().unwrap().is_empty());
         }
-        assert!(Remote::read(&AUDIO.repeat(1000), None).is_err());
-        assert!(Remote::read(AUDIO, None).is_err());
+        assert!(whole(&AUDIO.repeat(1000), None).is_err());
+        assert!(whole(AUDIO, None).is_err());
+    }
+
+    #[test]
+    fn packets_come_by_the_numbers_of_the_offer_and_go_by_those_of_the_far_side() {
+        let able = Codecs { numbers: Numbers { opus: 96, red: Some(97) }, ..Codecs::OURS };
+        let theirs = [HEAD, &able.write(AUDIO)].concat();
+        let offer = Remote::read(&theirs, DescriptionKind::Offer, None, Codecs::OURS).unwrap();
+        assert!(offer.sdp.contains("SAVPF 96 97\r\n") && offer.sdp.contains("a=rtpmap:97 red"), "{}", offer.sdp);
+        assert_eq!((offer.codecs, offer.ours), (able, able.numbers));
+        let answer = Remote::read(&theirs, DescriptionKind::Answer, None, Codecs::OURS).unwrap();
+        assert!(answer.sdp.contains("SAVPF 111 63\r\n") && answer.sdp.contains("a=rtpmap:63 red"), "{}", answer.sdp);
+        assert_eq!((answer.codecs, answer.ours), (able, Codecs::OURS.numbers));
+        let plain = Remote::read(&theirs, DescriptionKind::Offer, None, Codecs::PLAIN).unwrap();
+        assert!(plain.sdp.contains("SAVPF 96\r\n") && !plain.sdp.contains("red"), "{}", plain.sdp);
+        assert_eq!(plain.codecs.abilities, Codecs::PLAIN.abilities);
+    }
+
+    #[test]
+    fn codecs_are_written_into_the_audio_section_alone() {
+        let refused = AUDIO.replace("audio 9", "audio 0");
+        let ours = with_codecs(&[HEAD, AUDIO, VIDEO, &refused, DATA].concat(), &Codecs::OURS);
+        assert_eq!(ours, [HEAD, &Codecs::OURS.write(AUDIO), VIDEO, &refused, DATA].concat());
     }
 
     #[test]
