@@ -192,8 +192,8 @@ const sentences = {
   why_narrow_here: () => "Your network carries too little for clear speech.",
   why_narrow_there: () => "Their network carries too little for clear speech.",
   why_narrow: () => "The way between you carries too little for clear speech.",
-  why_echo_here: () => "They hear themselves: your speaker reaches your microphone.",
-  why_echo_there: () => "You hear yourself: their speaker reaches their microphone.",
+  why_echo_here: () => "The other person hears their own voice from your loudspeaker.",
+  why_echo_there: () => "Your voice comes back to you from their loudspeaker.",
   why_echo: () => "There is an echo: a speaker reaches a microphone.",
   why_overload_here: () => "Your computer does not keep up with the sound.",
   why_overload_there: () => "Their computer does not keep up with the sound.",
@@ -212,11 +212,12 @@ const sentences = {
   advice_pause_downloads: () => "Pause downloads, backups and videos on your network.",
   advice_tell_network: () => "Ask them to move closer to their Wi-Fi, or to use a cable.",
   advice_change_network: () => "Try another network, or turn off a VPN.",
-  advice_headset: () => "Wear headphones, or turn your speaker down.",
-  advice_their_headset: () => "Ask them to wear headphones, or to turn their speaker down.",
+  advice_headset: () => "Wear a headset, or turn it down.",
+  advice_their_headset: () => "Ask them to wear a headset, or to turn it down.",
+  advice_they_are_told: () => "It is on their side. Bellwire has told them what helps.",
   advice_wait: () => "You need not do anything. It often passes by itself.",
   advice_switching_path: () => "You need not do anything. Bellwire tries another way.",
-  advice_sending_twice: () => "You need not do anything. Bellwire sends each word twice now.",
+  advice_sending_copies: () => "You need not do anything. Bellwire sends each word more than once now.",
 
   // the queue for the next partner
   queue_place: (s) => `You are number ${s.place} in the line`,
@@ -288,10 +289,19 @@ const sentences = {
   figure_loss_out: () => "Lost, from you",
   figure_jitter_in: () => "Jitter, from the other",
   figure_jitter_out: () => "Jitter, from you",
-  figure_concealed: () => "Concealed",
-  figure_buffer: () => "Buffer",
+  figure_burst: () => "Mean gap, from the other",
+  figure_recovered: () => "Lost and recovered",
+  figure_concealed: () => "Made up",
+  figure_buffer: () => "Buffer, and its aim",
   figure_bitrate_in: () => "Bit rate, from the other",
   figure_bitrate_out: () => "Bit rate, from you",
+  figure_bandwidth: () => "The way from you carries",
+  figure_echo: () => "Echo lowered by",
+  figure_protection: () => "Against loss, from you",
+  protection_clean: (s) => `Nothing is lost. ${means(s)}`,
+  protection_loss: (s) => `Single packets are lost. ${means(s)}`,
+  protection_bursts: (s) => `Several packets in a row are lost. ${means(s)}`,
+  protection_narrow: (s) => `The way carries little. ${means(s)}`,
   figure_mos: () => "Estimated score (MOS)",
   figure_path: () => "Path",
   figure_network: () => "Network",
@@ -418,6 +428,20 @@ const sentences = {
 /** Without a figure where it is read out. @param {{percent: number | null}} s */
 function words_lost(s) {
   return s.percent === null ? "some of the words" : `${s.percent} % of the words`;
+}
+
+/** What is done against loss. @param {{resending: boolean, copies: number, fec: boolean, dred_ms: number}} s */
+function means(s) {
+  const done = [
+    s.resending && "what is missing is sent again",
+    s.copies === 1 && "each packet holds a copy of an earlier one",
+    s.copies > 1 && `each packet holds copies of ${s.copies} earlier ones`,
+    s.fec && "the codec repeats itself",
+    s.dred_ms > 0 && `each packet describes the last ${(s.dred_ms / 1000).toFixed(1)} seconds`,
+  ].filter((each) => each !== false);
+  if (done.length === 0) return "";
+  const all = done.join("; ");
+  return `${all[0].toUpperCase()}${all.slice(1)}.`;
 }
 
 /** @param {{ms: number | null}} s */

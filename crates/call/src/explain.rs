@@ -45,12 +45,12 @@ pub struct Second {
     pub peer: Option<Health>,
     /// The system refuses the microphone to this app.
     pub microphone_refused: bool,
-    /// Who hears themselves.
-    pub echo: EchoHeard,
+    /// This person's voice comes back from the other party. That the other one's does is in their health.
+    pub hears_itself: bool,
     /// Of the 100 audio ticks of a second, how many came too late for the sound card.
     pub late_ticks: Option<u32>,
-    /// Each packet is sent twice.
-    pub sending_twice: bool,
+    /// Packets go out with copies of earlier ones.
+    pub sending_copies: bool,
 }
 
 /// How far the call is.
@@ -60,17 +60,6 @@ pub enum Stage {
     Connecting,
     Connected,
     Reconnecting,
-}
-
-/// Whether a loudspeaker goes back into a microphone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EchoHeard {
-    #[default]
-    Nobody,
-    /// Ours does: the other party hears themselves.
-    ByThem,
-    /// Theirs does: this person hears themselves.
-    ByUs,
 }
 
 /// What is wrong, on whose side, and what can be done.
@@ -116,12 +105,14 @@ pub enum Action {
     ChangeNetwork,
     WearHeadset,
     AskThemToWearHeadset,
+    /// Their device tells them what they can do.
+    TheyAreTold,
     /// Nothing can be done here but to wait.
     Wait,
     /// The app is making another connection.
     SwitchingPath,
-    /// The app sends each packet twice.
-    SendingTwice,
+    /// The app sends each packet more than once.
+    SendingCopies,
 }
 
 /// The figure that a sentence may show.

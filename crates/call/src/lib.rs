@@ -31,7 +31,7 @@ pub use endpoint::{
     CallNow, Endpoint, Input, MediaCommand, MediaEvent, Monotonic, Notice, Output, Route, State, UserCommand,
 };
 pub use exchange::{Effect, Exchange, Who};
-pub use explain::{Action, Blame, EchoHeard, Explainer, Explanation, Figure, Second, Stage};
+pub use explain::{Action, Blame, Explainer, Explanation, Figure, Second, Stage};
 pub use matching::{MatchQueue, PartedWhy, QueueEffect, QueueRefusal, SearchState, Searcher};
 pub use meeting::Meeting;
 pub use rooms::{

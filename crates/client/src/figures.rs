@@ -14,6 +14,8 @@ use bellwire_signaling::{Access, CallId, CallQuality, Health, MicrophoneHealth, 
 const NOTHING_MS: u64 = 2_000;
 /// Nothing above the meter's floor, -60 dBFS, for so long is silence.
 const SILENCE_MS: u64 = 5_000;
+/// A voice that came back is said to for so long: nothing can be heard of it while nobody speaks.
+const ECHO_MS: u64 = 10_000;
 const SECOND_MS: u64 = 1_000;
 /// Where the last second had statistics, those of this one are waited for a little.
 const WAITED_MS: u64 = 1_500;
@@ -31,6 +33,8 @@ pub(crate) struct Figures {
     packets: Packets,
     packet_at: Option<Monotonic>,
     sound_at: Option<Monotonic>,
+    /// Our own voice came back last.
+    echo_at: Option<Monotonic>,
     lost_since: Option<Monotonic>,
     last_at: Monotonic,
     next_at: Monotonic,
@@ -82,6 +86,7 @@ impl Figures {
             packets: Packets::default(),
             packet_at: None,
             sound_at: None,
+            echo_at: None,
             lost_since: None,
             last_at: now,
             next_at: now,
@@ -91,6 +96,9 @@ impl Figures {
     pub(crate) fn take_stats(&mut self, stats: &Stats, now: Monotonic) {
         if self.packets.take(stats) {
             self.packet_at = Some(now);
+        }
+        if stats.own_voice_back_db.is_some() {
+            self.echo_at = Some(now);
         }
         self.stats = Some(Box::new(stats.clone()));
         if now.since(self.last_at) >= SHORTEST_MS {
@@ -174,7 +182,9 @@ impl Figures {
             own: self.health,
             peer: call.peer_health,
             microphone_refused: matches!(here.input, DeviceState::Missing { why: DeviceFault::PermissionRefused }),
-            ..Second::default()
+            hears_itself: self.health.hears_itself,
+            late_ticks: stats.as_ref().map(|stats| stats.late_ticks),
+            sending_copies: stats.as_ref().is_some_and(|stats| stats.protection.copies > 0),
         };
         self.explanation = self.explainer.second(&second, now);
         self.explanation.iter().for_each(|explanation| self.gathered.explained(explanation.cause));
@@ -210,6 +220,7 @@ impl Figures {
             },
             receives,
             access: here.access,
+            hears_itself: within(self.echo_at, ECHO_MS),
         }
     }
 }
@@ -217,6 +228,9 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bellwire_call::{Action, Blame};
+    use bellwire_media::Protection;
+    use bellwire_signaling::{BookingId, Cause, KeepChat, Side};
 
     fn here<'a>(input: &'a DeviceState, output: &'a DeviceState) -> Here<'a> {
         Here { input, output, access: None, link_up: true }
@@ -264,5 +278,72 @@ mod tests {
             let health = figures.health_now(&here(&device, &device), Monotonic(0));
             assert_eq!((health.microphone, health.speaker), (microphone, speaker), "{device:?}");
         }
+    }
+
+    /// The figures of a call that has been connected for long enough to be judged, a second each.
+    fn explained(call: &CallNow, each: &Stats, seconds: u64) -> (Health, Option<Explanation>) {
+        let open = DeviceState::Open { name: "x".into(), fallback: false, silent: false };
+        let mut figures = Figures::of(CallId::new("c").unwrap(), Monotonic(0));
+        for second in 1..=seconds {
+            let now = Monotonic(second * 1_000);
+            figures.take_level(0.3, now);
+            figures.take_stats(&Stats { packets_in: second * 50, ..each.clone() }, now);
+            assert!(figures.second(call, &here(&open, &open), now));
+        }
+        (figures.health, figures.explanation)
+    }
+
+    fn call(peer_health: Option<Health>) -> CallNow {
+        CallNow {
+            call: Some(CallId::new("c").unwrap()),
+            booking: BookingId::new("b").unwrap(),
+            peer: None,
+            you: Side::Caller,
+            state: State::Connected,
+            muted: false,
+            peer_muted: false,
+            keep_chat: KeepChat::default(),
+            connected_at: Some(Monotonic(0)),
+            trying: 0,
+            relayed: None,
+            peer_health,
+        }
+    }
+
+    #[test]
+    fn a_voice_that_comes_back_is_told_to_the_side_that_causes_it() {
+        let theirs = Health { microphone: MicrophoneHealth::Works, receives: Receives::Sound, ..Health::default() };
+        let comes_back = Stats { own_voice_back_db: Some(18.0), ..Stats::default() };
+        let (ours, explanation) = explained(&call(Some(theirs)), &comes_back, 6);
+        assert!(ours.hears_itself);
+        let expected = |side, action| Some(Explanation { cause: Cause::Echo, side, action, figure: None });
+        assert_eq!(explanation, expected(Blame::There, Action::TheyAreTold));
+        // What they are told makes this of it.
+        let (theirs, explanation) = explained(&call(Some(ours)), &Stats::default(), 6);
+        assert!(!theirs.hears_itself);
+        assert_eq!(explanation, expected(Blame::Here, Action::WearHeadset));
+    }
+
+    #[test]
+    fn that_a_voice_came_back_is_said_a_little_longer_than_it_is_measured() {
+        let closed = DeviceState::Closed;
+        let mut figures = Figures::of(CallId::new("c").unwrap(), Monotonic(0));
+        let says = |figures: &Figures, ms| figures.health_now(&here(&closed, &closed), Monotonic(ms)).hears_itself;
+        assert!(!says(&figures, 500));
+        figures.take_stats(&Stats { own_voice_back_db: Some(20.0), ..stats(1, 50) }, Monotonic(1_000));
+        figures.take_stats(&stats(1, 100), Monotonic(2_000));
+        assert!(says(&figures, 10_900));
+        assert!(!says(&figures, 11_000));
+    }
+
+    #[test]
+    fn a_sound_thread_that_is_late_and_copies_that_are_sent_are_made_known() {
+        let late = Stats { late_ticks: 12, ..Stats::default() };
+        let cause = |each: &Stats| explained(&call(None), each, 9).1.map(|why| (why.cause, why.action));
+        assert_eq!(cause(&late), Some((Cause::Overload, Action::CloseOtherPrograms)));
+        let lossy = Stats { loss_out: Some(0.2), ..Stats::default() };
+        assert_eq!(cause(&lossy), Some((Cause::Loss, Action::Wait)));
+        let protection = Protection { copies: 1, ..Protection::default() };
+        assert_eq!(cause(&Stats { protection, ..lossy }), Some((Cause::Loss, Action::SendingCopies)));
     }
 }

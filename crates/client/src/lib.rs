@@ -42,7 +42,7 @@ pub use bellwire_call::meeting::MemberSound;
 pub use bellwire_call::{Monotonic, State};
 pub use bellwire_media::{
     self as media, CandidateKind, DeviceChoice, DeviceEvent, DeviceFault, DeviceInfo, DeviceKind, IceServer,
-    NoiseSuppression, PathInfo, Processing, RelayTransport, Stats, devices,
+    NoiseSuppression, PathInfo, Processing, Protection, ProtectionReason, RelayTransport, Stats, devices,
 };
 pub use bellwire_signaling::{
     self as signaling, Because, BookingId, BookingState, BookingView, CallId, CallRecord, Cause, ChatLine, CheckPath,

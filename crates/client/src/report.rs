@@ -1,8 +1,8 @@
 //! The support bundle: what happened in a call, as one text that a person can read before they send it.
 //!
 //! A [`Recorder`] is handed every update as it is said, and the sound engine's commands and events; [`Recorder::newest`]
-//! writes the newest call down. It keeps the last [`CALLS`] calls in memory, each bounded (lines and seconds; together less
-//! than half a megabyte), and nothing on disk.
+//! writes the newest call down. It keeps the last [`CALLS`] calls in memory, each bounded (lines and seconds; together about
+//! a megabyte), and nothing on disk.
 //!
 //! It takes in what may be told to a stranger and no more, so that nothing has to be taken out later: no name, text, token,
 //! address, description or candidate, devices by number, of a call's id the first letters.
@@ -342,8 +342,9 @@ fn explanation(explanation: Explanation) -> String {
 
 /// Without the figures of the access, which differ each time.
 fn health(health: Health) -> String {
-    let Health { microphone, speaker, receives, access: _ } = health;
-    format!("microphone {}, speaker {}, receives {}", word(&microphone), word(&speaker), word(&receives))
+    let Health { microphone, speaker, receives, access: _, hears_itself } = health;
+    let itself = if hears_itself { ", hears itself" } else { "" };
+    format!("microphone {}, speaker {}, receives {}{itself}", word(&microphone), word(&speaker), word(&receives))
 }
 
 fn processing(processing: Processing) -> String {

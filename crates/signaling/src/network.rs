@@ -39,6 +39,9 @@ pub struct Health {
     /// Of this device's own way to the server, where it could be measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// What is said here comes back from the other party: their loudspeaker reaches their microphone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hears_itself: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -133,6 +133,7 @@ fn health() -> Health {
         speaker: SpeakerHealth::Missing,
         receives: Receives::Sound,
         access: Some(Access { loss_percent: 8, round_trip_ms: 41 }),
+        hears_itself: true,
     }
 }
 
@@ -471,6 +472,15 @@ fn text_frames_travel_as_the_protocol_page_says() {
         assert!(page.contains(&text), "docs/protocol.md does not show {name} as it travels:\n{text}");
         assert_eq!(serde_json::from_str::<ChatFrame>(&text).expect("a frame"), frame);
     }
+}
+
+/// Most devices hear nothing of themselves, and theirs travels as it did before anybody could say so.
+#[test]
+fn health_without_a_voice_that_comes_back_does_not_speak_of_it() {
+    let text = r#"{"microphone":"works","speaker":"missing","receives":"sound","access":{"loss_percent":8,"round_trip_ms":41}}"#;
+    let quiet = Health { hears_itself: false, ..health() };
+    assert_eq!(serde_json::to_string(&quiet).expect("JSON"), text);
+    assert_eq!(serde_json::from_str::<Health>(text).expect("health"), quiet);
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! The screens of a call.
 
+use super::details::figures;
 use super::trouble::{is_own_device, spoken};
 use super::{Shown, bare, button, gone_by, peer, plain};
 use crate::known::seconds_down;
 use crate::quality::Grade;
 use crate::sentence::Sentence;
 use crate::view_model::*;
-use bellwire_client::{
-    BookingView, CurrentCall, EndReason, Ending, Explanation, PathInfo, RelayTransport, Side, State, Stats,
-};
+use bellwire_client::{BookingView, CurrentCall, EndReason, Ending, Explanation, Side, State};
 
 impl Shown<'_> {
     pub(super) fn call(&self, call: &CurrentCall) -> View {
@@ -256,45 +255,4 @@ fn code(reason: EndReason) -> &'static str {
         EndReason::MediaLost => "media_lost",
         EndReason::BookingCancelled => "booking_cancelled",
     }
-}
-
-/// The details panel. What could not be measured yet is left out.
-fn figures(stats: &Stats, path: Option<&PathInfo>) -> Vec<Figure> {
-    let ms = |value: f32| format!("{value:.0} ms");
-    let share = |value: f32| format!("{:.1} %", value * 100.0);
-    let rate = |value: u32| format!("{:.0} kbit/s", f64::from(value) / 1000.0);
-    let ends = stats.local_candidate.as_ref().zip(stats.remote_candidate.as_ref());
-    let measured = [
-        (Sentence::FigureRoundTrip {}, stats.round_trip_ms.map(ms)),
-        (Sentence::FigureLossIn {}, Some(share(stats.loss_in))),
-        (Sentence::FigureLossOut {}, stats.loss_out.map(share)),
-        (Sentence::FigureJitterIn {}, Some(ms(stats.jitter_in_ms))),
-        (Sentence::FigureJitterOut {}, stats.jitter_out_ms.map(ms)),
-        (Sentence::FigureConcealed {}, Some(share(stats.concealed))),
-        (Sentence::FigureBuffer {}, Some(ms(stats.buffer_ms))),
-        (Sentence::FigureBitrateIn {}, Some(rate(stats.bitrate_in))),
-        (Sentence::FigureBitrateOut {}, Some(rate(stats.bitrate_out))),
-        (Sentence::FigureMos {}, stats.mos.map(|mos| format!("{mos:.1}"))),
-        (Sentence::FigureCandidates {}, ends.map(|(local, remote)| format!("{local} \u{2013} {remote}"))),
-    ];
-    let measured = measured
-        .into_iter()
-        .filter_map(|(label, text)| text.map(|text| Figure { label, value: Sentence::Amount { text } }));
-    path.into_iter().flat_map(way).chain(measured).collect()
-}
-
-/// The way that sound goes.
-fn way(path: &PathInfo) -> [Figure; 2] {
-    let way = match path.relay {
-        Some(RelayTransport::Udp) => Sentence::PathRelayUdp {},
-        Some(RelayTransport::Tcp) => Sentence::PathRelayTcp {},
-        Some(RelayTransport::Tls) => Sentence::PathRelayTls {},
-        None if path.is_relayed() => Sentence::PathRelayTheirs {},
-        None => Sentence::PathDirect {},
-    };
-    let network = if path.ipv6 { Sentence::NetworkIpv6 {} } else { Sentence::NetworkIpv4 {} };
-    [
-        Figure { label: Sentence::FigurePath {}, value: way },
-        Figure { label: Sentence::FigureNetwork {}, value: network },
-    ]
 }

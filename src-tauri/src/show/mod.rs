@@ -1,6 +1,7 @@
 //! From what the shell knows to what the page shows: a pure function, tested state by state.
 
 mod call;
+mod details;
 mod home;
 mod matching;
 mod room;

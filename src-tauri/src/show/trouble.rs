@@ -27,9 +27,10 @@ impl Shown<'_> {
             | Action::ChangeNetwork
             | Action::WearHeadset
             | Action::AskThemToWearHeadset
+            | Action::TheyAreTold
             | Action::Wait
             | Action::SwitchingPath
-            | Action::SendingTwice => None,
+            | Action::SendingCopies => None,
         }
     }
 }
@@ -121,8 +122,9 @@ fn advice(action: Action) -> Sentence {
         Action::ChangeNetwork => Sentence::AdviceChangeNetwork {},
         Action::WearHeadset => Sentence::AdviceHeadset {},
         Action::AskThemToWearHeadset => Sentence::AdviceTheirHeadset {},
+        Action::TheyAreTold => Sentence::AdviceTheyAreTold {},
         Action::Wait => Sentence::AdviceWait {},
         Action::SwitchingPath => Sentence::AdviceSwitchingPath {},
-        Action::SendingTwice => Sentence::AdviceSendingTwice {},
+        Action::SendingCopies => Sentence::AdviceSendingCopies {},
     }
 }

@@ -1,6 +1,6 @@
 //! From findings to one explanation: the first rule of a table that has something to say.
 
-use super::{Action, Blame, EchoHeard, Explanation, Figure, Second, Stage};
+use super::{Action, Blame, Explanation, Figure, Second, Stage};
 use bellwire_signaling::{Cause, Health, MicrophoneHealth, Receives, SpeakerHealth};
 
 /// What the windows say of a call now, beside its newest second.
@@ -111,8 +111,8 @@ fn loss(f: &Findings) -> Option<Explanation> {
         return None;
     }
     let side = side_of_loss(f.second, share);
-    let action = if outward && f.second.sending_twice {
-        Action::SendingTwice
+    let action = if outward && f.second.sending_copies {
+        Action::SendingCopies
     } else {
         by_side(side, Action::MoveCloserToWifi, Action::Wait)
     };
@@ -149,12 +149,15 @@ fn jitter(f: &Findings) -> Option<Explanation> {
     said(Cause::Jitter, side, by_side(side, Action::UseCable, Action::Wait), Some(figure))
 }
 
+/// Whoever hears themselves cannot mend it: it is told to the side that causes it, and there it counts first.
 fn echo(f: &Findings) -> Option<Explanation> {
-    match f.second.echo {
-        EchoHeard::Nobody => None,
-        EchoHeard::ByThem => said(Cause::Echo, Blame::Here, Action::WearHeadset, None),
-        EchoHeard::ByUs => said(Cause::Echo, Blame::There, Action::AskThemToWearHeadset, None),
+    let peer = f.second.peer;
+    if peer.is_some_and(|peer| peer.hears_itself) {
+        return said(Cause::Echo, Blame::Here, Action::WearHeadset, None);
     }
+    f.second.hears_itself.then_some(())?;
+    let action = if peer.is_some() { Action::TheyAreTold } else { Action::AskThemToWearHeadset };
+    said(Cause::Echo, Blame::There, action, None)
 }
 
 fn delay(f: &Findings) -> Option<Explanation> {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{CurrentCall, LinkFault};
 use bellwire_call::{Action, Blame, Figure, Monotonic};
-use bellwire_media::{CandidateKind, DeviceChoice, RelayTransport};
+use bellwire_media::{CandidateKind, DeviceChoice, Protection, ProtectionReason, RelayTransport};
 use bellwire_signaling::{
     CandidateLine, Cause, Credential, EndReason, Ending, ErrorCode, Handle, IceServer, KeepChat, MicrophoneHealth,
     Peer, Role, SearchView, You,
@@ -132,6 +132,23 @@ fn eventful() -> String {
             loss_out: Some(0.005),
             round_trip_ms: Some(40.0),
             mos: Some(4.2),
+            recovered: loss_in,
+            bitrate_out: 61_800,
+            bandwidth_out: Some(96_000),
+            buffer_ms: 42.0,
+            target_ms: 40.0,
+            microphone_dbfs: -23.4,
+            echo_return_loss_db: Some(31.0),
+            late_ticks: 1,
+            protection: Protection {
+                why: ProtectionReason::Bursts,
+                resending: true,
+                copies: 2,
+                reach_ms: 120,
+                fec: true,
+                dred_ms: 400,
+                ..Protection::default()
+            },
             ..Stats::default()
         };
         bench.after(1_000);
@@ -140,7 +157,7 @@ fn eventful() -> String {
     let explained = Explanation {
         cause: Cause::Loss,
         side: Blame::Here,
-        action: Action::SendingTwice,
+        action: Action::SendingCopies,
         figure: Some(Figure::Percent(8)),
     };
     let peer_health = Some(Health { microphone: MicrophoneHealth::Silent, ..Health::default() });
@@ -172,7 +189,7 @@ fn a_bundle_tells_a_call_from_its_first_moment_to_its_end() {
         "     2.180  candidates   ours for connection 1: 1 host udp, 1 host udp IPv6",
         "     2.180  sound        comes on connection 1",
         "     2.580  path         relay to srflx, our relay over tls, IPv4",
-        "    72.580  why          loss here, sending_twice, 8 %",
+        "    72.580  why          loss here, sending_copies, 8 %",
         "    72.580  their health microphone silent, speaker unknown, receives nothing",
         "    72.580  network      addresses, routes or the machine's sleep",
         "    74.080  link         down: the server does not answer",
@@ -181,6 +198,8 @@ fn a_bundle_tells_a_call_from_its_first_moment_to_its_end() {
         "    74.080  trying       connection 1 since sound was lost",
         "round trip 40 ms (median), jitter 0.0 ms",
         "mean opinion score 4.2 of 4.5",
+        "   63    1     8.0      0.5   40      0       -       0       62   96 bursts:resend+copies2/120ms+fec+dred400ms",
+        "   63     0.0       8.0     42     40 4.2  -23           31          -    1",
         "   1:00  in   ___++++++++++",
         "         out  .............",
     ] {

@@ -2,6 +2,7 @@
 
 use super::seconds::{Row, Seconds};
 use super::{Line, Recorded, machine, word};
+use bellwire_media::Protection;
 use bellwire_signaling::VERSION;
 use std::fmt::Write;
 use time::OffsetDateTime;
@@ -48,8 +49,10 @@ fn write_all(out: &mut String, call: &Recorded) -> std::fmt::Result {
     summary(out, call.seconds.rows())?;
     heading(out, "Loss")?;
     chart(out, &call.seconds)?;
-    heading(out, "Each second (loss and made-up sound in percent, times in ms, - is not known)")?;
-    table(out, &call.seconds)
+    heading(out, "Each second: the way (shares in percent, times in ms, - is not known)")?;
+    ways(out, &call.seconds)?;
+    heading(out, "Each second: the sound (shares in percent, times in ms, rates in kbit/s, levels in dB)")?;
+    sounds(out, &call.seconds)
 }
 
 fn heading(out: &mut String, text: &str) -> std::fmt::Result {
@@ -115,14 +118,20 @@ fn sign(percent: f32) -> char {
     SIGNS.iter().find(|(most, _)| percent <= *most).map_or('@', |(_, sign)| *sign)
 }
 
-fn table(out: &mut String, seconds: &Seconds) -> std::fmt::Result {
-    writeln!(out, "    s conn loss_in loss_out  rtt jit_in jit_out made_up buffer mos")?;
-    let tenths = |value: Option<f32>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
-    let whole = |value: Option<f32>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
+fn tenths(value: Option<f32>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.1}"))
+}
+
+fn whole<T: std::fmt::Display>(value: Option<T>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.0}"))
+}
+
+fn ways(out: &mut String, seconds: &Seconds) -> std::fmt::Result {
+    writeln!(out, "    s conn loss_in loss_out  rtt jit_in jit_out kbit_in kbit_out room against_loss")?;
     for row in seconds.rows() {
         writeln!(
             out,
-            "{:>5} {:>4} {:>7.1} {:>8} {:>4} {:>6.0} {:>7} {:>7.1} {:>6.0} {:>3}",
+            "{:>5} {:>4} {:>7.1} {:>8} {:>4} {:>6.0} {:>7} {:>7} {:>8} {:>4} {}",
             row.second,
             row.generation,
             row.loss_in,
@@ -130,12 +139,48 @@ fn table(out: &mut String, seconds: &Seconds) -> std::fmt::Result {
             whole(row.round_trip_ms),
             row.jitter_in_ms,
             whole(row.jitter_out_ms),
-            row.concealed,
-            row.buffer_ms,
-            tenths(row.mos),
+            row.kbit_in,
+            row.kbit_out,
+            whole(row.bandwidth_out),
+            against_loss(&row.protection),
         )?;
     }
     Ok(())
+}
+
+fn sounds(out: &mut String, seconds: &Seconds) -> std::fmt::Result {
+    writeln!(out, "    s made_up recovered buffer target mos  mic echo_lowered voice_back late")?;
+    for row in seconds.rows() {
+        writeln!(
+            out,
+            "{:>5} {:>7.1} {:>9.1} {:>6.0} {:>6.0} {:>3} {:>4} {:>12} {:>10} {:>4}",
+            row.second,
+            row.concealed,
+            row.recovered,
+            row.buffer_ms,
+            row.target_ms,
+            tenths(row.mos),
+            row.microphone,
+            whole(row.echo_lowered),
+            whole(row.voice_back),
+            row.late_ticks,
+        )?;
+    }
+    Ok(())
+}
+
+/// Why and what, as `loss:resend+copies2/120ms+fec+dred400ms`.
+fn against_loss(protection: &Protection) -> String {
+    let Protection { why, resending, copies, reach_ms, fec, dred_ms, packet_ms: _, codec_bitrate: _ } = protection;
+    let parts = [
+        resending.then(|| "resend".to_owned()),
+        (*copies > 0).then(|| format!("copies{copies}/{reach_ms}ms")),
+        fec.then(|| "fec".to_owned()),
+        (*dred_ms > 0).then(|| format!("dred{dred_ms}ms")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let what = if parts.is_empty() { "nothing".to_owned() } else { parts.join("+") };
+    format!("{}:{what}", word(why))
 }
 
 /// By this machine's clock, in UTC.

@@ -453,8 +453,11 @@ fn write_path(f: &mut fmt::Formatter<'_>, path: &PathInfo) -> fmt::Result {
 }
 
 fn write_health(f: &mut fmt::Formatter<'_>, whose: &str, health: &Health) -> fmt::Result {
-    let Health { microphone, speaker, receives, access } = health;
+    let Health { microphone, speaker, receives, access, hears_itself } = health;
     write!(f, "{whose}: microphone {}, speaker {}, receives {}", word(microphone), word(speaker), word(receives))?;
+    if *hears_itself {
+        f.write_str(", hears itself")?;
+    }
     match access {
         Some(access) => write!(f, ", to the server {} ms, {} % lost", access.round_trip_ms, access.loss_percent),
         None => Ok(()),
