@@ -56,6 +56,9 @@ fn a_wrong_command_line_is_told_in_one_sentence_with_status_2() {
     check_with(&["--input", "wav:"], "name of a file");
     check_with(&["--input", "wav:/no/such.wav"], "/no/such.wav cannot be read");
     check_with(&["--output", "wav:/no/such/folder/out.wav"], "/no/such/folder does not exist");
+    check_with(&["--ring", "wav:/no/such/folder/out.wav"], "/no/such/folder does not exist");
+    check_with(&["--noise-suppression", "some"], "off, standard, strong");
+    check_with(&["--noise-suppression", "strong", "--no-ns"], "cannot be used with");
     check_with(&["--loud"], "--loud");
     check_with(&["--link", "bellwire://join?server=ws://h&token=t"], "cannot be used with");
     check(&["call", "--link", "bellwire://room?server=ws://h&token=t&room=r"], "bellwire-cli room");

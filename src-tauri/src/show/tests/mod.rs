@@ -344,6 +344,16 @@ fn second(mos: f32, loss_in: f32) -> Stats {
         concealed: loss_in,
         bitrate_in: 32_100,
         bitrate_out: 31_800,
+        target_ms: 60.0,
+        recovered: 0.004,
+        echo_return_loss_db: Some(32.0),
+        protection: bellwire_client::Protection {
+            why: bellwire_client::ProtectionReason::Loss,
+            resending: true,
+            copies: 1,
+            fec: true,
+            ..Default::default()
+        },
         local_candidate: Some("host".into()),
         remote_candidate: Some("host".into()),
         ..Stats::default()

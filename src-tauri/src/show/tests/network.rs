@@ -159,6 +159,25 @@ fn after_lost_sound_one_can_call_again_or_check() {
 }
 
 #[test]
+fn the_details_say_what_is_done_against_loss_and_why() {
+    use bellwire_client::{Protection, ProtectionReason};
+    let against = |protection: Protection| {
+        let world = World::new().in_call().then(|known| {
+            known.take(Update::Stats(Box::new(Stats { protection, ..second(4.3, 0.0) })));
+        });
+        let Screen::InCall(talk) = world.view_after(0).screen else { panic!("the call is not shown") };
+        let label = Sentence::FigureProtection {};
+        said(&talk.figures.iter().find(|figure| figure.label == label).unwrap().value)
+    };
+    let clean = against(Protection::default());
+    assert_eq!(clean, "protection_clean(resending false, copies 0, fec false, dred_ms 0)");
+    let bursts = Protection { why: ProtectionReason::Bursts, copies: 2, dred_ms: 400, ..Protection::default() };
+    assert_eq!(against(bursts), "protection_bursts(resending false, copies 2, fec false, dred_ms 400)");
+    let narrow = Protection { why: ProtectionReason::Narrow, resending: true, ..Protection::default() };
+    assert_eq!(against(narrow), "protection_narrow(resending true, copies 0, fec false, dred_ms 0)");
+}
+
+#[test]
 fn the_details_name_the_path() {
     let details = |local, remote, relay, ipv6| {
         let world = World::new().in_call().then(|known| {

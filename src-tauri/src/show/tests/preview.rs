@@ -198,6 +198,8 @@ fn network() -> Vec<(&'static str, View)> {
             "in-call-their-trouble",
             talk().explained(Cause::Loss, Blame::There, Act::TellThemNetwork, Some(Measured::Percent(8))).view_after(0),
         ),
+        ("in-call-echo", talk().explained(Cause::Echo, Blame::Here, Act::WearHeadset, None).view_after(0)),
+        ("in-call-their-echo", talk().explained(Cause::Echo, Blame::There, Act::TheyAreTold, None).view_after(0)),
         (
             "in-call-remedy",
             talk().explained(Cause::SpeakerMissing, Blame::Here, Act::ChooseSpeaker, None).view_after(0),

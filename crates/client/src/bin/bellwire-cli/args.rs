@@ -56,18 +56,27 @@ struct DeviceOptions {
     /// A speaker as `devices` lists it, or a WAV file to record into.
     #[arg(long, value_name = "NAME|wav:FILE", value_parser = device)]
     output: Option<DeviceChoice>,
+    /// A speaker to ring on, if not the one of calls.
+    #[arg(long, value_name = "NAME|wav:FILE", value_parser = device)]
+    ring: Option<DeviceChoice>,
     /// How to say what happens.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     events: Format,
     /// No echo cancellation.
     #[arg(long)]
     no_aec: bool,
-    /// No noise suppression.
+    /// How much of the room's noise is taken away; `standard` unless told.
+    #[arg(long, value_name = "STRENGTH", value_enum, conflicts_with = "no_ns")]
+    noise_suppression: Option<Strength>,
+    /// The same as `--noise-suppression off`.
     #[arg(long)]
     no_ns: bool,
     /// No gain control.
     #[arg(long)]
     no_agc: bool,
+    /// For music: stereo, unprocessed, at a higher bit rate; whatever the options before say.
+    #[arg(long)]
+    original_sound: bool,
     /// STUN and TURN servers: a JSON array of {"urls": [..], "username": "..", "credential": ".."}.
     #[arg(long, value_name = "FILE")]
     ice_servers: Option<PathBuf>,
@@ -164,6 +173,23 @@ pub struct CheckOptions {
 pub enum Format {
     Json,
     Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Strength {
+    Off,
+    Standard,
+    Strong,
+}
+
+impl From<Strength> for NoiseSuppression {
+    fn from(strength: Strength) -> Self {
+        match strength {
+            Strength::Off => Self::Off,
+            Strength::Standard => Self::Standard,
+            Strength::Strong => Self::Strong,
+        }
+    }
 }
 
 /// A run of `call` or `answer` that can begin.
@@ -279,16 +305,21 @@ impl DeviceOptions {
         let (input, output) = (self.input.unwrap_or_default(), self.output.unwrap_or_default());
         check_input(&input)?;
         check_output(&output)?;
+        self.ring.as_ref().map(check_output).transpose()?;
         let media = media::Config {
             input,
             output,
             processing: Processing {
                 echo_cancellation: !self.no_aec,
-                noise_suppression: if self.no_ns { NoiseSuppression::Off } else { NoiseSuppression::default() },
+                noise_suppression: match self.noise_suppression {
+                    Some(strength) => strength.into(),
+                    None if self.no_ns => NoiseSuppression::Off,
+                    None => NoiseSuppression::default(),
+                },
                 gain_control: !self.no_agc,
-                original_sound: false,
+                original_sound: self.original_sound,
             },
-            ring: None,
+            ring: self.ring,
             ice_servers: self.ice_servers.as_deref().map(ice_servers).transpose()?.unwrap_or_default(),
             bind: self.bind,
         };

@@ -17,6 +17,7 @@ pub enum Line {
     /// Also `leave`.
     HangUp,
     Stats,
+    PlayAloud,
     Say(String),
     KeepChat(bool),
     Lock(bool),
@@ -37,6 +38,7 @@ impl FromStr for Line {
             ("unmute", "") => Ok(Self::Unmute),
             ("hangup" | "leave", "") => Ok(Self::HangUp),
             ("stats", "") => Ok(Self::Stats),
+            ("play-aloud", "") => Ok(Self::PlayAloud),
             ("keep", "") => Ok(Self::KeepChat(true)),
             ("forget", "") => Ok(Self::KeepChat(false)),
             ("lock", "") => Ok(Self::Lock(true)),
@@ -51,8 +53,8 @@ impl FromStr for Line {
             ("remove", member) if !member.is_empty() => {
                 Handle::new(member).map(Self::Remove).map_err(|_| "a member is named as in member_joined".into())
             }
-            _ => Err("a control line is accept, decline, mute, unmute, hangup, stats, say TEXT, keep or forget; in a \
-                      room leave, lock, unlock or remove MEMBER; in a match skip, block or report abusive, unsafe, \
+            _ => Err("a control line is accept, decline, mute, unmute, hangup, stats, play-aloud, say TEXT, keep or \
+                      forget; in a room leave, lock, unlock or remove MEMBER; in a match skip, block or report abusive, unsafe, \
                       spam or other"
                 .into()),
         }

@@ -5,7 +5,8 @@ use crate::args::Format;
 use crate::check::{Checked, stage_sentence};
 use bellwire_client::{
     Action, Because, Blame, BookingId, CallId, Cause, ChatNow, Departure, DeviceEvent, DeviceFault, EndReason, Ending,
-    ErrorCode, Explanation, Figure, Handle, Health, Link, PathInfo, Presence, RoomId, Side, Stage, State, Stats,
+    ErrorCode, Explanation, Figure, Handle, Health, Link, PathInfo, Presence, Protection, ProtectionReason, RoomId,
+    Side, Stage, State, Stats,
 };
 use serde::Serialize;
 use std::fmt;
@@ -434,15 +435,40 @@ fn write_stats(f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
     let measured = |value: Option<f32>, unit: &str| value.map_or("-".into(), |value| format!("{value:.1}{unit}"));
     write!(
         f,
-        "round trip {}, loss in {:.1} % out {}, jitter {:.1} ms, buffer {:.0} ms, made up {:.1} %, MOS {}",
+        "round trip {}, loss in {:.1} % out {}, jitter {:.1} ms, buffer {:.0} ms of {:.0}, recovered {:.1} %, made up {:.1} %, \
+         out {} kbit/s against {}, MOS {}",
         measured(stats.round_trip_ms, " ms"),
         stats.loss_in * 100.0,
         measured(stats.loss_out.map(|loss| loss * 100.0), " %"),
         stats.jitter_in_ms,
         stats.buffer_ms,
+        stats.target_ms,
+        stats.recovered * 100.0,
         stats.concealed * 100.0,
+        stats.bitrate_out / 1_000,
+        against(&stats.protection),
         measured(stats.mos, ""),
     )
+}
+
+/// What the way out needs protection from, and what is done.
+fn against(protection: &Protection) -> String {
+    let Protection { why, resending, copies, reach_ms: _, fec, dred_ms, packet_ms, codec_bitrate: _ } = protection;
+    let parts = [
+        resending.then(|| "resending".to_owned()),
+        (*copies > 0).then(|| format!("{copies} copies")),
+        fec.then(|| "FEC".to_owned()),
+        (*dred_ms > 0).then(|| format!("DRED {dred_ms} ms")),
+        (*packet_ms > 20).then(|| format!("packets of {packet_ms} ms")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let against = match why {
+        ProtectionReason::Clean => "nothing",
+        ProtectionReason::Loss => "loss",
+        ProtectionReason::Bursts => "bursts of loss",
+        ProtectionReason::Narrow => "a narrow way",
+    };
+    if parts.is_empty() { against.to_owned() } else { format!("{against} ({})", parts.join(", ")) }
 }
 
 fn write_path(f: &mut fmt::Formatter<'_>, path: &PathInfo) -> fmt::Result {

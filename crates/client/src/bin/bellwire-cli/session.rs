@@ -322,6 +322,7 @@ impl Session {
             Ok(Line::Decline) if rings => self.press("decline", Request::Decline(Because::NotNow)),
             Ok(Line::Accept | Line::Decline) => self.events.error("no call is coming in"),
             Ok(Line::Mute) => self.press("mute", Request::Mute(true)),
+            Ok(Line::PlayAloud) => self.press("play-aloud", Request::UseHeldOutput),
             Ok(Line::Unmute) => self.press("unmute", Request::Mute(false)),
             Ok(Line::HangUp) => self.hang_up(),
             Ok(Line::Say(text)) => self.press("say", Request::Say(text)),

@@ -292,6 +292,7 @@ impl Stay {
     fn line(&mut self, line: Result<Line, String>) {
         match line {
             Ok(Line::Mute) => self.press("mute", Request::Mute(true)),
+            Ok(Line::PlayAloud) => self.press("play-aloud", Request::UseHeldOutput),
             Ok(Line::Unmute) => self.press("unmute", Request::Mute(false)),
             Ok(Line::HangUp) => self.leave(Exit::Normal),
             Ok(Line::Stats) => self.tell_stats(),
