@@ -1,29 +1,48 @@
 //! The jitter buffer: decides what is played next, from packets with the time of their arrival handed in.
 //!
-//! [`JitterBuffer::insert`] takes a packet as it comes; [`JitterBuffer::next`] says what the decoder does when it has to
-//! make sound: decode a packet, rebuild one from its successor, make something up, or go on being quiet. Time is a
-//! `Duration` since any fixed moment. The buffer holds no sound; it is told how much decoded sound is still unplayed.
+//! [`JitterBuffer::insert`] takes a packet as it comes, whatever it holds; [`JitterBuffer::next`] says what the decoder does
+//! when it has to make sound: decode a packet, take from a later one what belongs here, make something up, or go on being
+//! quiet. Time is a `Duration` since any fixed moment. The buffer holds no sound; it is told how much decoded sound is
+//! still unplayed.
 //!
-//! How far playout stays behind arrival follows the network. Each packet's relative delay (how much later it came than
-//! the fastest of the last two seconds) is measured; the worst of each half second enters a histogram that forgets within
-//! seconds. The target covers 95 % of it, and any peak at once, which then fades. The actual distance is measured with each packet; [`JitterBuffer::pressure`]
-//! says by how much sound should be stretched to bring it to the target.
+//! Sound is placed by timestamps, so that packets of any length and copies of packets fit together; sequence numbers say
+//! what is lost ([`losses`]). How far playout should stay behind arrival is [`target`]'s affair. How far it stays is seen at
+//! each packet decoded; [`JitterBuffer::surplus`] says by how much sound may, or has to, be shortened or lengthened.
 
-use crate::opus;
-use crate::pipeline::Arrival;
+mod losses;
+mod target;
+
+use crate::opus::{self, Deep};
+use crate::pipeline::{Arrival, Feedback, Form, Mechanisms};
+use crate::{FRAME, RATE, red};
 use bytes::Bytes;
+use losses::{Arrived, Losses};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use target::{Known, Target, transit};
+
+/// By which way sound came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Itself,
+    /// Asked for.
+    Resent,
+    /// In a redundant packet.
+    Copy,
+}
 
 /// What the decoder is to do now.
 #[derive(Debug)]
 pub enum Next {
-    /// Decode this packet, which waited so long.
-    Packet { payload: Bytes, waited: Duration },
-    /// The packet before this one is lost: decode its copy in here and play the last `missing` samples of it.
-    Rebuild { payload: Bytes, missing: usize },
-    /// Something is missing: make it up.
-    Conceal,
+    /// Decode this packet and leave out the first `skip` samples, for which something was made up already. It waited so
+    /// long. `leap`: it does not follow what was played before.
+    Packet { payload: Bytes, way: Way, skip: usize, waited: Duration, leap: bool },
+    /// Decode what this packet carries of the `samples` before it, and leave out the first `skip`.
+    Fec { payload: Bytes, samples: usize, skip: usize },
+    /// Decode `samples` from the deep redundancy of this packet, from so many samples `back`.
+    Deep { payload: Bytes, back: usize, samples: usize },
+    /// So many samples are missing: make them up.
+    Conceal { samples: usize },
     /// Nothing is missing: the far side is silent.
     Quiet,
     /// Nothing has come yet.
@@ -36,169 +55,231 @@ pub struct Counts {
     pub received: u32,
     /// How many the far side sent, by the sequence numbers (RFC 3550, A.3).
     pub expected: u32,
+    /// What came after it should have been played, and was not played otherwise.
     pub late: u32,
     pub duplicate: u32,
     pub bytes: u32,
 }
 
-const SAMPLES_PER_MS: f32 = 48.0;
-/// Playout starts this long after the first packet, or with the second.
-const START: Duration = Duration::from_millis(10);
-const LEAST_TARGET_MS: f32 = 20.0;
-/// A lost packet can be rebuilt only when its successor, 20 ms younger, is there in time.
-const LEAST_TARGET_WITH_LOSS_MS: f32 = 35.0;
-/// The share of lost packets from which that is worth the delay.
-const LOSSY: f32 = 0.02;
-const MOST_TARGET_MS: f32 = 400.0;
-/// Playout takes 10 ms at a time, so a packet can be due that much earlier than the measure says.
+const SAMPLES_PER_MS: f32 = RATE as f32 / 1000.0;
+/// Playout takes 10 ms at a time.
 const QUANTUM_MS: f32 = 10.0;
-const BUCKET_MS: f32 = 10.0;
-const BUCKETS: usize = 50;
-const COVERED: f32 = 0.95;
-/// A stall delays many packets and is one event, so each half second counts once, by its latest packet.
-const INTERVAL: Duration = Duration::from_millis(500);
-/// Five seconds until the histogram has half forgotten.
-const FORGET: f32 = 0.93;
-const PEAK_FADE_SECONDS: f32 = 2.0;
-const BASE_WINDOW: Duration = Duration::from_secs(2);
-/// Five seconds of packets; the oldest goes when one more comes.
-const CAPACITY: usize = 250;
-/// A jump of sequence numbers beyond this is a new stream (RFC 3550, A.1, MAX_DROPOUT is 3000).
+/// What concealment must be ahead of before it is cut short.
+const CUT_SHORT_MS: f32 = 10.0;
+/// A gap in time that no wait explains is an error of the sender; it must not hold up the sound for longer than this.
+const PATIENCE: Duration = Duration::from_millis(600);
+/// An answer may come so much after its sound was due: the target grows if that happens often.
+const LATE_ANSWER_MS: f32 = 60.0;
+/// Four seconds of packets and as many copies; the oldest goes when one more comes.
+const CAPACITY: usize = 400;
+/// A jump of sequence numbers beyond this is a new stream (RFC 3550, A.1, MAX_DROPOUT).
 const JUMP: i64 = 3000;
-/// Beyond this much too far behind, packets are skipped instead of played faster.
-const SKIP_MS: f32 = 400.0;
+/// So is one of time, against the arrival.
+const JUMP_MS: f64 = 5000.0;
+/// Two packets this near to one another tell that it is not a single stray one.
+const NEAR: u16 = 16;
+/// Beyond this much too far behind, packets are skipped instead of played faster,
+const SKIP_FROM_MS: f32 = 400.0;
+/// until this is left.
+const SKIP_TO_MS: f32 = 200.0;
+/// Playout's distance is the least of so many packets: those of the latest calls count.
+const DISTANCES: usize = 12;
+/// The longest packet that Opus allows.
+const LONGEST: i64 = opus::MAX_PACKET_SAMPLES as i64;
 
 struct Waiting {
     at: Duration,
-    timestamp: i64,
-    samples: usize,
+    /// Exact where the packet itself came, else by its neighbours.
+    sequence: i64,
+    samples: i64,
+    way: Way,
     payload: Bytes,
 }
 
-/// The place in the stream up to which sound was made.
+/// The place in the stream up to which packets were decoded.
 struct Position {
     sequence: i64,
     timestamp: i64,
-    /// Samples made up since, in place of what belongs at `timestamp`.
+    /// Samples made up since, in place of what belongs at `timestamp`,
     made_up: i64,
+    /// and those for which it is not known yet whether anything belonged there.
+    awaiting: i64,
     quiet: bool,
+}
+
+impl Position {
+    fn made(&self) -> i64 {
+        self.timestamp + self.made_up
+    }
 }
 
 #[derive(Default)]
 pub struct JitterBuffer {
+    mechanisms: Mechanisms,
     ssrc: Option<u32>,
+    /// By timestamp; no two overlap.
     waiting: BTreeMap<i64, Waiting>,
     position: Option<Position>,
-    highest: Option<(i64, i64)>,
-    relative: RelativeDelay,
+    /// The newest packet: sequence number, timestamp, samples.
+    newest: Option<(i64, i64, i64)>,
+    /// A packet that fits to nothing before it.
+    stray: Option<u16>,
     target: Target,
-    /// How far playout is behind the arrival of the fastest packets.
-    distance_ms: Option<f32>,
+    losses: Losses,
+    deep: Option<Deep>,
+    /// At the packets decoded last: the transit of what played then, in milliseconds.
+    distances: VecDeque<f64>,
+    /// Packets were skipped since the last one taken.
+    leapt: bool,
     jitter: Jitter,
-    /// Share of packets lost lately.
-    loss: f32,
     counts: Counts,
-    reported_highest: i64,
+    reported: u32,
 }
 
 impl JitterBuffer {
-    /// Takes a packet; `unplayed` is the decoded sound that waits to be played, in samples.
-    pub fn insert(&mut self, packet: Arrival, unplayed: usize) {
-        let Some(samples) = opus::packet_samples(&packet.payload) else { return };
-        if self.ssrc.is_some_and(|ssrc| ssrc != packet.ssrc) {
-            self.restart();
-        }
-        self.ssrc = Some(packet.ssrc);
-        let (mut sequence, mut timestamp) = self.unwrap(&packet);
-        if self.highest.is_some_and(|(highest, _)| (sequence - highest).abs() > JUMP) {
-            self.restart();
-            (sequence, timestamp) = self.unwrap(&packet);
-        }
-        self.count(sequence, &packet);
-        if self.waiting.contains_key(&sequence) {
-            self.counts.duplicate += 1;
-            return;
-        }
-        let behind = self.relative.add(packet.at, timestamp);
-        self.target.add(behind, packet.at, self.loss > LOSSY);
-        self.jitter.add(packet.at, timestamp);
-        if let Some(position) = &self.position {
-            if timestamp < position.timestamp {
-                // Played, rebuilt or made up already; a duplicate of something played also ends here.
-                self.counts.late += 1;
-                return;
-            }
-            let wait = (timestamp - position.timestamp - position.made_up + unplayed as i64) as f32 / SAMPLES_PER_MS;
-            let distance = wait + behind;
-            self.distance_ms = Some(self.distance_ms.map_or(distance, |old| old + (distance - old) / 4.0));
-        }
-        self.waiting.insert(sequence, Waiting { at: packet.at, timestamp, samples, payload: packet.payload });
-        if self.waiting.len() > CAPACITY {
-            self.waiting.pop_first();
-        }
+    pub fn new(mechanisms: Mechanisms) -> Self {
+        Self { mechanisms, ..Self::default() }
     }
 
-    /// What to do for the next stretch of sound. After [`Next::Conceal`] and [`Next::Quiet`] the caller says with
-    /// [`JitterBuffer::made_up`] how much it made.
-    pub fn next(&mut self, now: Duration) -> Next {
-        self.skip_excess();
-        let Some((&sequence, first)) = self.waiting.first_key_value() else {
-            return match &self.position {
+    pub fn set_round_trip(&mut self, ms: Option<f32>) {
+        self.losses.set_round_trip(ms);
+    }
+
+    /// Takes a packet. How many samples it plays, if it is a new one of this stream, so that its way can be measured by it.
+    pub fn insert(&mut self, packet: Arrival) -> Option<u32> {
+        let blocks = match packet.form {
+            Form::Opus => Some(vec![red::Block { offset: 0, payload: packet.payload.clone() }]),
+            Form::Red => red::read(&packet.payload),
+        };
+        let (newest, copies) = blocks.as_deref().and_then(<[red::Block]>::split_last)?;
+        let samples = samples(&newest.payload)?;
+        let (sequence, timestamp) = self.place(&packet)?;
+        self.counts.received += 1;
+        self.counts.bytes += packet.payload.len() as u32;
+        let before = self.newest;
+        let unknown = self.losses.unknown(sequence);
+        let arrived = self.losses.arrived(sequence, packet.at);
+        match arrived {
+            Arrived::New => {
+                self.newest = Some((sequence, timestamp, samples));
+                self.target.arrived(packet.at, timestamp);
+                self.jitter.add(packet.at, timestamp);
+                self.note_gap(before, (sequence, timestamp), &newest.payload, packet.at);
+                self.target.known(packet.at, timestamp, Known::Itself);
+            }
+            Arrived::Overtaken if unknown => self.target.known(packet.at, timestamp, Known::Itself),
+            Arrived::Resent if unknown => self.target.known(packet.at, timestamp, Known::Recovered),
+            Arrived::Overtaken | Arrived::Resent => {}
+            Arrived::Duplicate => {
+                self.counts.duplicate += 1;
+                return None;
+            }
+        }
+        let way = if arrived == Arrived::Resent { Way::Resent } else { Way::Itself };
+        let payload = newest.payload.clone();
+        let fits = self.wait(timestamp, Waiting { at: packet.at, sequence, samples, way, payload });
+        self.counts.late += u32::from(!fits);
+        if self.mechanisms.copies {
+            self.take_copies(copies, sequence, timestamp, packet.at);
+        }
+        (arrived != Arrived::Resent).then_some(samples as u32)
+    }
+
+    /// What to do for the next stretch of sound; `unplayed` samples are decoded and wait.
+    pub fn next(&mut self, now: Duration, unplayed: usize) -> Next {
+        self.skip_excess(now);
+        let target = self.target.ms();
+        let Some((&timestamp, first)) = self.waiting.first_key_value() else {
+            return match &mut self.position {
                 None => Next::Wait,
                 Some(position) if position.quiet => Next::Quiet,
-                Some(_) => Next::Conceal,
+                Some(position) => {
+                    position.awaiting += FRAME as i64;
+                    Next::Conceal { samples: FRAME }
+                }
             };
         };
-        let waited = now.saturating_sub(first.at);
-        let Some(position) = &self.position else {
-            return if waited >= START || self.waiting.len() > 1 { self.take(waited) } else { Next::Wait };
+        let behind = self.target.base().map_or(0.0, |base| (transit(now, timestamp) - base) as f32);
+        let overdue = now.saturating_sub(first.at) > PATIENCE;
+        let enough = self.waiting.len() > 1 || behind >= target || overdue;
+        let Some(position) = &mut self.position else {
+            return if enough { self.take(now, unplayed) } else { Next::Wait };
         };
-        let gap = first.timestamp - position.timestamp;
+        let gap = timestamp - position.timestamp;
+        let settled = position.awaiting.min(gap - position.made_up).max(0);
+        position.made_up += settled;
+        position.awaiting -= settled;
         let missing = gap - position.made_up;
-        if missing <= 0 {
-            return self.take(waited);
-        }
-        // A gap in time that no wait explains is an error of the sender; it must not hold up the sound.
-        let too_long = Duration::from_secs_f32((self.target.ms + 100.0) / 1000.0);
-        let overdue = waited > too_long && self.distance_ms.is_none_or(|distance| distance < self.target.ms + 100.0);
-        if sequence == position.sequence {
+        if first.sequence == position.sequence && gap > 0 || position.quiet && missing > 0 {
             // Nothing is lost: the far side sent nothing for a while. The time to change the distance unheard.
-            let surplus = self.excess_ms().max(0.0) * SAMPLES_PER_MS;
-            return if missing as f32 <= surplus || overdue { self.take(waited) } else { Next::Quiet };
+            return if behind >= target || overdue { self.take(now, unplayed) } else { Next::Quiet };
         }
-        if overdue {
-            return self.take(waited);
+        if missing <= 0 || overdue {
+            return self.take(now, unplayed);
         }
-        if missing as usize <= first.samples && opus::has_fec(&first.payload) {
-            let (payload, timestamp) = (first.payload.clone(), first.timestamp);
-            self.position = Some(Position { sequence, timestamp, made_up: 0, quiet: false });
-            return Next::Rebuild { payload, missing: missing as usize };
+        let fec = if self.mechanisms.fec { opus::fec_samples(&first.payload) as i64 } else { 0 };
+        if missing <= fec {
+            let payload = first.payload.clone();
+            let sequence = first.sequence;
+            self.position = Some(Position { sequence, timestamp, made_up: 0, awaiting: 0, quiet: false });
+            return Next::Fec { payload, samples: fec as usize, skip: (fec - missing) as usize };
         }
-        Next::Conceal
-    }
-
-    /// So many samples were made without a packet.
-    pub fn made_up(&mut self, samples: usize) {
-        if let Some(position) = &mut self.position {
+        // Concealment is made in pieces that libopus can make.
+        let samples = missing.min(FRAME as i64) as usize / 120 * 120;
+        let from = position.made();
+        if samples == 0 {
+            return self.take(now, unplayed);
+        }
+        let deep = self.mechanisms.dred.then(|| self.find_deep(from, samples)).flatten();
+        let Some(position) = &mut self.position else { return Next::Wait };
+        if let Some((payload, back)) = deep {
             position.made_up += samples as i64;
+            return Next::Deep { payload, back, samples };
         }
+        if behind >= target + CUT_SHORT_MS {
+            return self.take(now, unplayed);
+        }
+        position.made_up += samples as i64;
+        Next::Conceal { samples }
     }
 
-    /// By how many samples sound should become longer (positive) or shorter; 0 when the distance is right.
-    pub fn pressure(&self) -> i64 {
-        let excess = self.excess_ms();
-        if (-TOO_CLOSE_MS..=TOO_FAR_MS).contains(&excess) { 0 } else { (-excess * SAMPLES_PER_MS) as i64 }
+    /// By how many samples sound can become shorter at this packet (positive) or has to become longer (negative), where
+    /// `unplayed` samples waited before it.
+    pub fn surplus(&self, unplayed: usize) -> i64 {
+        let Some(base) = self.target.base() else { return 0 };
+        if self.distances.is_empty() {
+            return 0;
+        }
+        let least = self.distances.iter().copied().fold(f64::INFINITY, f64::min);
+        // A packet is needed when less than 10 ms are left, not when nothing is.
+        let spare = unplayed as f32 / SAMPLES_PER_MS;
+        let excess = (least - base) as f32 - spare - self.target.ms();
+        let quanta = (excess / QUANTUM_MS).floor() * QUANTUM_MS;
+        ((spare + quanta) * SAMPLES_PER_MS) as i64
     }
 
     /// Sound was made longer (positive) or shorter by so many samples.
     pub fn stretched(&mut self, samples: i64) {
-        if let Some(distance) = &mut self.distance_ms {
-            *distance += samples as f32 / SAMPLES_PER_MS;
-        }
+        let ms = samples as f64 / f64::from(SAMPLES_PER_MS);
+        self.distances.iter_mut().for_each(|distance| *distance += ms);
+    }
+
+    /// Numbers worth asking for again.
+    pub fn missing(&mut self, now: Duration) -> Vec<u16> {
+        let Some(base) = self.target.base() else { return Vec::new() };
+        let distance = self.distances.back().map_or(0.0, |distance| (distance - base) as f32).max(self.target.ms());
+        let latest = (distance + LATE_ANSWER_MS).min(target::MOST_FOR_RECOVERY_MS).max(distance);
+        let useful = |at: Duration, timestamp: i64| (transit(at, timestamp) - base) as f32 <= latest;
+        let resend = self.mechanisms.resend;
+        self.losses.ask(now, |at, timestamp| resend && useful(at, timestamp))
+    }
+
+    pub fn feedback(&mut self, now: Duration, unrecovered: f32, bandwidth: Option<u32>) -> Option<Feedback> {
+        self.losses.feedback(now, self.jitter.ms, unrecovered, bandwidth)
     }
 
     pub fn target_ms(&self) -> f32 {
-        self.target.ms
+        self.target.ms()
     }
 
     /// Interarrival jitter in milliseconds (RFC 3550, A.8).
@@ -207,249 +288,209 @@ impl JitterBuffer {
     }
 
     pub fn take_counts(&mut self) -> Counts {
-        let highest = self.highest.map_or(0, |(highest, _)| highest);
-        self.counts.expected = u32::try_from(highest - self.reported_highest).unwrap_or(0);
-        self.reported_highest = highest;
+        let expected = self.losses.expected();
+        self.counts.expected = expected.saturating_sub(self.reported);
+        self.reported = expected.max(self.reported);
         std::mem::take(&mut self.counts)
     }
 
-    fn excess_ms(&self) -> f32 {
-        self.distance_ms.map_or(0.0, |distance| distance - self.target.ms)
-    }
-
-    fn take(&mut self, waited: Duration) -> Next {
-        let Some((sequence, packet)) = self.waiting.pop_first() else { return Next::Wait };
-        self.position = Some(Position {
-            sequence: sequence + 1,
-            timestamp: packet.timestamp + packet.samples as i64,
-            made_up: 0,
-            quiet: opus::is_dtx(&packet.payload),
-        });
-        Next::Packet { payload: packet.payload, waited }
-    }
-
-    /// After a long stall everything comes at once; nobody wants to hear all of it.
-    fn skip_excess(&mut self) {
-        while self.excess_ms() > SKIP_MS && self.waiting.len() > 2 {
-            let Some((_, skipped)) = self.waiting.pop_first() else { return };
-            if let (Some(position), Some((&sequence, first))) = (&mut self.position, self.waiting.first_key_value()) {
-                let dropped = first.timestamp - position.timestamp.min(skipped.timestamp);
-                position.sequence = sequence;
-                position.timestamp = first.timestamp;
-                position.made_up = 0;
-                self.stretched(-dropped);
-            }
+    /// The packet's numbers without wrap-around; `None` for one that belongs to no stream yet.
+    fn place(&mut self, packet: &Arrival) -> Option<(i64, i64)> {
+        if self.ssrc.is_some_and(|ssrc| ssrc != packet.ssrc) {
+            self.restart();
         }
+        self.ssrc = Some(packet.ssrc);
+        let (sequence, timestamp) = self.unwrap(packet);
+        let off = self.target.base().map_or(0.0, |base| transit(packet.at, timestamp) - base);
+        let jumps = self.newest.is_some_and(|(newest, ..)| (sequence - newest).abs() > JUMP) || off.abs() > JUMP_MS;
+        if !jumps {
+            self.stray = None;
+            return Some((sequence, timestamp));
+        }
+        let follows = |stray: u16| packet.sequence.wrapping_sub(stray).wrapping_sub(1) < NEAR;
+        if !self.stray.replace(packet.sequence).is_some_and(follows) {
+            return None;
+        }
+        self.restart();
+        self.ssrc = Some(packet.ssrc);
+        Some(self.unwrap(packet))
     }
 
-    /// The same numbers without wrap-around, near the highest seen.
+    /// The same numbers without wrap-around, near the newest seen.
     fn unwrap(&self, packet: &Arrival) -> (i64, i64) {
-        match self.highest {
+        match self.newest {
             // One cycle up, so that an early packet from before the first one stays positive.
             None => (i64::from(packet.sequence) + (1 << 16), i64::from(packet.timestamp) + (1 << 32)),
-            Some((sequence, timestamp)) => (
+            Some((sequence, timestamp, _)) => (
                 sequence + i64::from(packet.sequence.wrapping_sub(sequence as u16) as i16),
                 timestamp + i64::from(packet.timestamp.wrapping_sub(timestamp as u32) as i32),
             ),
         }
     }
 
-    fn count(&mut self, sequence: i64, packet: &Arrival) {
-        self.counts.received += 1;
-        self.counts.bytes += packet.payload.len() as u32;
-        match &mut self.highest {
-            None => {
-                self.reported_highest = sequence - 1;
-                self.highest = Some((sequence, i64::from(packet.timestamp) + (1 << 32)));
-            }
-            Some((highest, timestamp)) if sequence > *highest => {
-                for at in *highest + 1..=sequence {
-                    self.loss += (f32::from(u8::from(at != sequence)) - self.loss) / 100.0;
-                }
-                *timestamp += i64::from(packet.timestamp.wrapping_sub(*timestamp as u32) as i32);
-                *highest = sequence;
-            }
-            Some(_) => {}
+    /// Says what is missing between the newest packet before and this one.
+    fn note_gap(&mut self, before: Option<(i64, i64, i64)>, this: (i64, i64), payload: &Bytes, at: Duration) {
+        let Some((sequence, timestamp, samples)) = before else { return };
+        let lost = this.0 - sequence - 1;
+        let length = this.1 - timestamp - samples;
+        if lost <= 0 || length <= 0 {
+            return;
         }
+        // Where it does not work out, there was a pause, and packets lost of it are not worth much.
+        let each = if length / lost <= LONGEST { length / lost } else { samples };
+        let fec = if self.mechanisms.fec { opus::fec_samples(payload) as i64 } else { 0 };
+        let deep = if self.mechanisms.dred { self.deep().and_then(|deep| deep.reach(payload)) } else { None };
+        // What a gap of more than two seconds lost is not worth being remembered one by one.
+        for back in (1..=lost.min(100)).rev() {
+            let begins = this.1 - back * each;
+            let by_deep = deep.is_some_and(|(from, to)| back * each <= from as i64 && (back - 1) * each >= to as i64);
+            let known = by_deep || back * each <= fec;
+            self.losses.gap(this.0 - back, begins, each, at, known);
+            if known {
+                self.target.known(at, begins, Known::Recovered);
+            }
+        }
+    }
+
+    fn take_copies(&mut self, copies: &[red::Block], sequence: i64, timestamp: i64, at: Duration) {
+        let mut next = (sequence, timestamp);
+        for copy in copies.iter().rev() {
+            let begins = timestamp - i64::from(copy.offset);
+            let Some(samples) = samples(&copy.payload) else { continue };
+            // Copies are of packets in a row, or of every other; in a pause they are of none that is missing.
+            let back = ((next.1 - begins + samples / 2) / samples).max(1);
+            next = (next.0 - back, begins);
+            if self.losses.copied(next.0) {
+                self.target.known(at, begins, Known::Recovered);
+            }
+            let payload = copy.payload.clone();
+            self.wait(begins, Waiting { at, sequence: next.0, samples, way: Way::Copy, payload });
+        }
+    }
+
+    /// Keeps sound until it is played; whether it fits in anywhere, or is there already.
+    fn wait(&mut self, timestamp: i64, packet: Waiting) -> bool {
+        let end = timestamp + packet.samples;
+        if self.position.as_ref().is_some_and(|position| timestamp < position.timestamp) {
+            return false;
+        }
+        if let Some(there) = self.waiting.get_mut(&timestamp) {
+            if there.way == Way::Copy && packet.way != Way::Copy {
+                there.sequence = packet.sequence;
+            }
+            return true;
+        }
+        let before = self.waiting.range(..timestamp).next_back();
+        if before.is_some_and(|(at, before)| at + before.samples > timestamp)
+            || self.waiting.range(timestamp..end).next().is_some()
+        {
+            return false;
+        }
+        self.waiting.insert(timestamp, packet);
+        if self.waiting.len() > CAPACITY {
+            self.waiting.pop_first();
+        }
+        true
+    }
+
+    fn take(&mut self, now: Duration, unplayed: usize) -> Next {
+        let Some((timestamp, packet)) = self.waiting.pop_first() else { return Next::Wait };
+        let made = self.position.as_ref().map_or(timestamp, Position::made);
+        let skip = (made - timestamp).clamp(0, packet.samples);
+        let leap = std::mem::take(&mut self.leapt)
+            || self.position.as_ref().is_some_and(|position| timestamp > position.made());
+        let end = timestamp + packet.samples;
+        self.position = Some(Position {
+            sequence: packet.sequence + 1,
+            timestamp: end,
+            made_up: (made - end).max(0),
+            awaiting: 0,
+            quiet: opus::is_dtx(&packet.payload),
+        });
+        if skip < packet.samples {
+            let spare = unplayed as f64 / f64::from(SAMPLES_PER_MS);
+            self.distances.push_back(transit(now, timestamp + skip) + spare);
+            if self.distances.len() > DISTANCES {
+                self.distances.pop_front();
+            }
+        }
+        let waited = now.saturating_sub(packet.at);
+        Next::Packet { payload: packet.payload, way: packet.way, skip: skip as usize, waited, leap }
+    }
+
+    /// A packet that waits with deep redundancy for these samples, and how far before it they are.
+    fn find_deep(&mut self, from: i64, samples: usize) -> Option<(Bytes, usize)> {
+        self.deep()?;
+        let deep = self.deep.as_mut()?;
+        self.waiting.iter().take_while(|(at, _)| **at - from <= i64::from(RATE)).find_map(|(at, packet)| {
+            let back = usize::try_from(at - from).ok()?;
+            let (begin, end) = deep.reach(&packet.payload)?;
+            (back <= begin && back.saturating_sub(samples) >= end).then(|| (packet.payload.clone(), back))
+        })
+    }
+
+    fn deep(&mut self) -> Option<&mut Deep> {
+        if self.deep.is_none() {
+            self.deep = Deep::new().inspect_err(|error| tracing::warn!(%error, "no deep redundancy")).ok();
+        }
+        self.deep.as_mut()
+    }
+
+    /// After a long stall everything comes at once; nobody wants to hear all of it.
+    fn skip_excess(&mut self, now: Duration) {
+        let (Some(base), target) = (self.target.base(), self.target.ms()) else { return };
+        let excess = |timestamp: i64| (transit(now, timestamp) - base) as f32 - target;
+        let beyond = |waiting: &BTreeMap<i64, Waiting>, ms: f32| {
+            waiting.len() > 1 && waiting.keys().next().is_some_and(|first| excess(*first) > ms)
+        };
+        if !beyond(&self.waiting, SKIP_FROM_MS) {
+            return;
+        }
+        while beyond(&self.waiting, SKIP_TO_MS) {
+            self.waiting.pop_first();
+        }
+        if let (Some((timestamp, first)), Some(position)) = (self.waiting.first_key_value(), &mut self.position) {
+            (position.sequence, position.timestamp) = (first.sequence, *timestamp);
+            (position.made_up, position.awaiting) = (0, 0);
+        }
+        self.leapt = true;
+        self.distances.clear();
     }
 
     /// Another source, or the same one begun anew: what the network is like stays known.
     fn restart(&mut self) {
-        let target = std::mem::take(&mut self.target);
-        let jitter = Jitter { ms: self.jitter.ms, last: None };
         let mut counts = self.take_counts();
         counts.expected = 0;
-        *self = Self { target, jitter, counts, ..Self::default() };
+        let old = std::mem::take(self);
+        let (mut target, mut losses) = (old.target, old.losses);
+        target.restart();
+        losses.restart();
+        let jitter = Jitter { ms: old.jitter.ms, last: None };
+        *self = Self { mechanisms: old.mechanisms, target, losses, jitter, counts, deep: old.deep, ..Self::default() };
     }
 }
 
-const TOO_FAR_MS: f32 = 10.0;
-const TOO_CLOSE_MS: f32 = 8.0;
-
-/// How much later than the fastest of the last two seconds a packet came.
-#[derive(Default)]
-struct RelativeDelay {
-    recent: VecDeque<(Duration, f64)>,
+fn samples(payload: &[u8]) -> Option<i64> {
+    opus::packet_samples(payload).map(|samples| samples as i64)
 }
 
-impl RelativeDelay {
-    fn add(&mut self, at: Duration, timestamp: i64) -> f32 {
-        let transit = at.as_secs_f64() * 1000.0 - timestamp as f64 / f64::from(SAMPLES_PER_MS);
-        self.recent.push_back((at, transit));
-        while self.recent.front().is_some_and(|(then, _)| at.saturating_sub(*then) > BASE_WINDOW) {
-            self.recent.pop_front();
-        }
-        let fastest = self.recent.iter().map(|(_, transit)| *transit).fold(f64::INFINITY, f64::min);
-        (transit - fastest) as f32
-    }
-}
-
-/// How far playout should stay behind arrival.
-struct Target {
-    ms: f32,
-    /// Shares of half seconds by the latest packet in them.
-    histogram: [f32; BUCKETS],
-    intervals: u32,
-    interval: Option<(Duration, f32)>,
-    peak_ms: f32,
-    last: Duration,
-}
-
-impl Default for Target {
-    fn default() -> Self {
-        Self {
-            ms: LEAST_TARGET_MS,
-            histogram: [0.0; BUCKETS],
-            intervals: 0,
-            interval: None,
-            peak_ms: 0.0,
-            last: Duration::ZERO,
-        }
-    }
-}
-
-impl Target {
-    fn add(&mut self, behind_ms: f32, at: Duration, lossy: bool) {
-        let (begun, latest) = *self.interval.get_or_insert((at, 0.0));
-        if at.saturating_sub(begun) >= INTERVAL {
-            self.enter(latest);
-            self.interval = Some((at, behind_ms));
-        } else {
-            self.interval = Some((begun, latest.max(behind_ms)));
-        }
-        let faded = self.peak_ms * (-at.saturating_sub(self.last).as_secs_f32() / PEAK_FADE_SECONDS).exp();
-        self.peak_ms = faded.max(behind_ms);
-        self.last = at;
-        let least = if lossy { LEAST_TARGET_WITH_LOSS_MS } else { LEAST_TARGET_MS };
-        self.ms = (self.quantile_ms().max(self.peak_ms) + QUANTUM_MS).clamp(least, MOST_TARGET_MS);
-    }
-
-    fn enter(&mut self, latest_ms: f32) {
-        self.intervals = self.intervals.saturating_add(1);
-        // The first count in full, later ones less and less, until each counts 1 - FORGET.
-        let keep = FORGET.min(1.0 - 1.0 / self.intervals as f32);
-        let bucket = ((latest_ms / BUCKET_MS) as usize).min(BUCKETS - 1);
-        for share in &mut self.histogram {
-            *share *= keep;
-        }
-        self.histogram[bucket] += 1.0 - keep;
-    }
-
-    fn quantile_ms(&self) -> f32 {
-        let mut above = 0.0;
-        for (bucket, share) in self.histogram.iter().enumerate().rev() {
-            above += share;
-            if above > 1.0 - COVERED {
-                return (bucket + 1) as f32 * BUCKET_MS;
-            }
-        }
-        0.0
-    }
-}
-
-/// RFC 3550, A.8.
+/// Interarrival jitter (RFC 3550, A.8).
 #[derive(Default)]
 struct Jitter {
     ms: f32,
-    last: Option<(Duration, i64)>,
+    last: Option<f64>,
 }
 
 impl Jitter {
     fn add(&mut self, at: Duration, timestamp: i64) {
-        if let Some((then, before)) = self.last {
-            let apart = (at.as_secs_f64() - then.as_secs_f64()) * 1000.0;
-            let sent = (timestamp - before) as f64 / f64::from(SAMPLES_PER_MS);
-            self.ms += ((apart - sent).abs() as f32 - self.ms) / 16.0;
+        let transit = transit(at, timestamp);
+        if let Some(last) = self.last {
+            self.ms += ((transit - last).abs() as f32 - self.ms) / 16.0;
         }
-        self.last = Some((at, timestamp));
+        self.last = Some(transit);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::Form;
-
-    fn packet(sequence: u16, timestamp: u32, at_ms: u64) -> Arrival {
-        // 0x08: SILK narrow-band, 20 ms, one frame; the rest is never decoded here.
-        let payload = Bytes::from_static(&[0x08, 1, 2, 3]);
-        Arrival { at: Duration::from_millis(at_ms), ssrc: 1, form: Form::Opus, sequence, timestamp, payload }
-    }
-
-    #[test]
-    fn numbers_that_wrap_around_stay_in_order() {
-        let mut buffer = JitterBuffer::default();
-        for i in 0..6u16 {
-            let swapped = if i % 2 == 0 { i + 1 } else { i - 1 };
-            let (sequence, timestamp) =
-                (65533u16.wrapping_add(swapped), (u32::MAX - 1000).wrapping_add(u32::from(swapped) * 960));
-            buffer.insert(packet(sequence, timestamp, u64::from(i) * 20), 0);
-        }
-        for _ in 0..6 {
-            assert!(matches!(buffer.next(Duration::from_secs(1)), Next::Packet { .. }));
-        }
-        assert!(matches!(buffer.next(Duration::from_secs(1)), Next::Conceal));
-        let counts = buffer.take_counts();
-        assert_eq!((counts.received, counts.late, counts.duplicate), (6, 0, 0));
-    }
-
-    #[test]
-    fn loss_is_counted_by_sequence_numbers_and_a_pause_is_no_loss() {
-        let mut buffer = JitterBuffer::default();
-        for i in 0..50u16 {
-            if i % 10 != 5 {
-                buffer.insert(packet(i, u32::from(i) * 960, u64::from(i) * 20), 0);
-            }
-        }
-        let counts = buffer.take_counts();
-        assert_eq!((counts.expected, counts.received), (50, 45));
-        buffer.insert(packet(50, 50 * 960 + 19_200, 1400), 0);
-        let counts = buffer.take_counts();
-        assert_eq!((counts.expected, counts.received), (1, 1));
-    }
-
-    #[test]
-    fn target_rises_at_once_and_falls_slowly() {
-        let mut buffer = JitterBuffer::default();
-        let feed = |buffer: &mut JitterBuffer, i: u64, late: u64| {
-            buffer.insert(packet(i as u16, i as u32 * 960, 1000 + i * 20 + late), 0);
-        };
-        (0..100).for_each(|i| feed(&mut buffer, i, 0));
-        assert_eq!(buffer.target_ms(), 20.0);
-        feed(&mut buffer, 100, 120);
-        assert!(buffer.target_ms() >= 120.0);
-        (107..150).for_each(|i| feed(&mut buffer, i, 0));
-        assert!(buffer.target_ms() > 60.0);
-        (150..600).for_each(|i| feed(&mut buffer, i, 0));
-        assert_eq!(buffer.target_ms(), 20.0);
-    }
-
-    #[test]
-    fn another_source_starts_afresh() {
-        let mut buffer = JitterBuffer::default();
-        buffer.insert(packet(10, 9600, 0), 0);
-        assert!(matches!(buffer.next(Duration::from_millis(30)), Next::Packet { .. }));
-        buffer.insert(Arrival { ssrc: 2, ..packet(60_000, 5, 40) }, 0);
-        assert!(matches!(buffer.next(Duration::from_millis(70)), Next::Packet { .. }));
-    }
-}
+#[path = "jitter/tests.rs"]
+mod tests;

@@ -1,12 +1,20 @@
 //! Packets of one connection on their way to the speaker.
+//!
+//! [`ReceiveSide::insert`] takes packets as they come, [`ReceiveSide::playout`] gives 10 ms each time it is called, whatever
+//! came. What is missing is asked for ([`ReceiveSide::missing`]), taken from other packets, or made up; the delay follows
+//! the network ([`crate::jitter`]). What the far side should know of it is [`ReceiveSide::feedback`].
+//!
+//! Any sequence of packets and times gives continuous sound, bounded delay and no panic: tests/properties.rs tries what is
+//! likely, `cargo fuzz run receive -- -max_total_time=60` in crates/media what is not (on a stable compiler with
+//! `RUSTC_BOOTSTRAP=1`).
 
-use crate::jitter::{Counts, JitterBuffer, Next};
-use crate::opus::{self, Decoder, OpusError};
-use crate::pipeline::{Arrival, Feedback, Form, PACKET};
-use crate::red;
-use crate::stretch::{self, Tolerance};
-use crate::{FRAME, SILENCE, Sound};
-use std::collections::VecDeque;
+use crate::FRAME;
+use crate::Sound;
+use crate::congestion::Congestion;
+use crate::jitter::{Counts, JitterBuffer, Next, Way};
+use crate::opus::{Decoder, Deep, OpusError, Piece};
+use crate::pipeline::{Arrival, Feedback, Mechanisms, OVERHEAD};
+use crate::stretch::{Line, Tolerance};
 use std::time::Duration;
 
 /// What came of one second of receiving.
@@ -14,53 +22,76 @@ use std::time::Duration;
 pub struct Received {
     pub counts: Counts,
     pub jitter_ms: f32,
+    /// How far playout is to stay behind the fastest packets.
     pub target_ms: f32,
     /// Samples played, and those of them that were made up.
     pub played: u32,
     pub made_up: u32,
-    /// Packets rebuilt from their successor.
+    /// Samples that were lost on the way and came after all.
     pub rebuilt: u32,
+    /// By which way they came.
+    pub recovered: Recovered,
     /// Mean time from arrival to playout of the packets decoded.
     pub buffer_ms: f32,
     /// Samples removed or added to follow the network.
     pub stretched: u32,
 }
 
+/// Samples that were lost on the way, and came in packets sent again, in copies, in-band or from deep redundancy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    pub resent: u32,
+    pub copied: u32,
+    pub fec: u32,
+    pub deep: u32,
+}
+
+impl Recovered {
+    pub fn total(self) -> u32 {
+        self.resent + self.copied + self.fec + self.deep
+    }
+}
+
 /// Packets on their way to the speaker.
 pub struct ReceiveSide {
+    mechanisms: Mechanisms,
     jitter: JitterBuffer,
+    congestion: Congestion,
     decoder: Decoder,
-    /// Decoded and not played.
-    sound: VecDeque<f32>,
-    scratch: Vec<f32>,
-    /// Samples concealed in a row.
+    deep: Option<Deep>,
+    line: Line,
+    /// What comes next does not follow what the line ends with.
+    broken: bool,
+    /// Samples made up in a row.
     missing: usize,
     /// Samples of a pause since the last packet.
     paused: usize,
     /// Samples in a row that nobody hears.
     faint: usize,
+    /// Samples since the speed was changed.
+    steady: usize,
     decoded_in_row: u32,
     tally: Tally,
+    /// Samples played and made up since the last feedback.
+    told: (u32, u32),
 }
 
 #[derive(Default)]
 struct Tally {
     played: u32,
     made_up: u32,
-    rebuilt: u32,
+    recovered: Recovered,
     stretched: u32,
     waited: Duration,
     decoded: u32,
 }
 
 /// Concealment of a long loss fades from here,
-const FADE_FROM: usize = 60 * 48;
+const FADE_FROM: usize = 80 * 48;
 /// and is silence from here.
-const FADE_TO: usize = 200 * 48;
+const FADE_TO: usize = 220 * 48;
 /// A pause of which the far side says nothing for so long is none: it would describe its noise again each 400 ms.
 const PAUSE_FROM: usize = 1000 * 48;
-/// What comes after sound that was faded rises over this.
-const RISE: usize = 5 * 48;
 /// No sample of what nobody hears is beyond -80 dBFS,
 const FAINT: f32 = 1e-4;
 /// and after so much of it the decoder rests.
@@ -68,7 +99,11 @@ const REST_FROM: usize = 100 * 48;
 /// Sound is stretched where it is similar to itself; the farther off, the less similar it has to be.
 const FINE: Tolerance = Tolerance(0.85);
 const ROUGH: Tolerance = Tolerance(0.4);
-const FAR_OFF: i64 = 80 * 48;
+const FAR_OFF: i64 = 60 * 48;
+/// While not far off, the speed changes that often at most.
+const SELDOM: usize = 80 * 48;
+/// A smaller gain of delay than this is not worth a change where it could be heard.
+const WORTH: i64 = 8 * 48;
 /// One change of speed at a time, so that it stays unheard.
 const STRETCH_MOST: usize = 480;
 
@@ -80,50 +115,65 @@ fn faded(samples: usize, from: usize) -> f32 {
 
 impl ReceiveSide {
     pub fn new() -> Result<Self, OpusError> {
+        Self::with(Mechanisms::default())
+    }
+
+    /// With these mechanisms alone.
+    pub fn with(mechanisms: Mechanisms) -> Result<Self, OpusError> {
+        let mut decoder = Decoder::new()?;
+        decoder.set_deep(mechanisms.deep_plc)?;
         Ok(Self {
-            jitter: JitterBuffer::default(),
-            decoder: Decoder::new()?,
-            sound: VecDeque::with_capacity(4 * PACKET),
-            scratch: vec![0.0; opus::MAX_PACKET_SAMPLES],
+            mechanisms,
+            jitter: JitterBuffer::new(mechanisms),
+            congestion: Congestion::default(),
+            decoder,
+            deep: None,
+            line: Line::default(),
+            broken: false,
             missing: 0,
             paused: 0,
             faint: 0,
+            steady: 0,
             decoded_in_row: 0,
             tally: Tally::default(),
+            told: (0, 0),
         })
     }
 
-    pub fn insert(&mut self, mut packet: Arrival) {
-        if packet.form == Form::Red {
-            let Some(newest) = red::read(&packet.payload).and_then(|mut blocks| blocks.pop()) else { return };
-            packet.payload = newest.payload;
+    pub fn insert(&mut self, packet: Arrival) {
+        let (at, timestamp, bytes) = (packet.at, packet.timestamp, packet.payload.len() + OVERHEAD);
+        if let Some(samples) = self.jitter.insert(packet) {
+            self.congestion.arrived(at, timestamp, samples, bytes);
         }
-        self.jitter.insert(packet, self.sound.len());
     }
 
     /// Fills the next 10 ms to be played.
     pub fn playout(&mut self, now: Duration, sound: &mut Sound) {
-        while self.sound.len() < FRAME {
+        while self.line.unplayed() < FRAME {
             self.step(now);
         }
-        *sound = Sound::SILENCE;
-        for (sample, decoded) in sound.mid.iter_mut().zip(self.sound.drain(..FRAME)) {
-            *sample = decoded;
-        }
+        self.line.take(sound);
         self.tally.played += FRAME as u32;
+        self.told.0 = self.told.0.saturating_add(FRAME as u32);
     }
 
     /// The way there and back, where it was measured: what is asked for again has to come in time.
-    pub fn set_round_trip(&mut self, _ms: Option<f32>) {}
+    pub fn set_round_trip(&mut self, ms: Option<f32>) {
+        self.jitter.set_round_trip(ms);
+    }
 
     /// Sequence numbers that are worth asking for again now.
-    pub fn missing(&mut self, _now: Duration) -> Vec<u16> {
-        Vec::new()
+    pub fn missing(&mut self, now: Duration) -> Vec<u16> {
+        self.jitter.missing(now)
     }
 
     /// What the far side should be told now, if it is time: each second, and sooner when something changed for the worse.
-    pub fn feedback(&mut self, _now: Duration) -> Option<Feedback> {
-        None
+    pub fn feedback(&mut self, now: Duration) -> Option<Feedback> {
+        let (played, made_up) = self.told;
+        let unrecovered = made_up as f32 / played.max(1) as f32;
+        let feedback = self.jitter.feedback(now, unrecovered.min(1.0), self.congestion.bandwidth(now))?;
+        self.told = (0, 0);
+        Some(feedback)
     }
 
     /// How many packets were decoded since one was missing.
@@ -139,117 +189,161 @@ impl ReceiveSide {
     /// The figures since the last call.
     pub fn take_received(&mut self) -> Received {
         let tally = std::mem::take(&mut self.tally);
+        let waited = tally.waited.as_secs_f32() * 1000.0;
         Received {
             counts: self.jitter.take_counts(),
             jitter_ms: self.jitter.jitter_ms(),
             target_ms: self.jitter.target_ms(),
             played: tally.played,
             made_up: tally.made_up,
-            rebuilt: tally.rebuilt,
-            buffer_ms: if tally.decoded == 0 {
-                0.0
-            } else {
-                tally.waited.as_secs_f32() * 1000.0 / tally.decoded as f32
-            },
+            rebuilt: tally.recovered.total(),
+            recovered: tally.recovered,
+            buffer_ms: if tally.decoded == 0 { 0.0 } else { waited / tally.decoded as f32 },
             stretched: tally.stretched,
         }
     }
 
+    /// Puts more sound into the line.
     fn step(&mut self, now: Duration) {
-        let unplayed = Duration::from_nanos(self.sound.len() as u64 * 1_000_000_000 / u64::from(crate::RATE));
-        match self.jitter.next(now) {
-            Next::Packet { payload, waited } => match self.decoder.decode(&payload, &mut self.scratch) {
-                Ok(samples) => {
-                    let from = faded(self.missing, FADE_FROM).min(faded(self.paused, PAUSE_FROM));
-                    if from < 1.0 {
-                        for (i, sample) in self.scratch[..samples.min(RISE)].iter_mut().enumerate() {
-                            *sample *= from + (1.0 - from) * i as f32 / RISE as f32;
+        let unplayed = self.line.unplayed();
+        match self.jitter.next(now, unplayed) {
+            Next::Packet { payload, way, skip, waited, leap } => {
+                match self.decoder.suit(&payload).and_then(|anew| Ok((anew, self.decoder.decode(&payload)?))) {
+                    Ok((anew, piece)) => {
+                        self.broken |= anew || leap && self.missing == 0;
+                        self.broken |= faded(self.missing, FADE_FROM).min(faded(self.paused, PAUSE_FROM)) < 1.0;
+                        self.decoded_in_row = self.decoded_in_row.saturating_add(1);
+                        self.tally.decoded += 1;
+                        self.tally.waited += waited + Duration::from_nanos(unplayed as u64 * 1_000_000 / 48);
+                        let recovered = (piece.len() - skip.min(piece.len())) as u32;
+                        match way {
+                            Way::Itself => {}
+                            Way::Resent => self.tally.recovered.resent += recovered,
+                            Way::Copy => self.tally.recovered.copied += recovered,
                         }
+                        self.play(piece, skip, unplayed);
                     }
-                    (self.missing, self.paused) = (0, 0);
-                    self.decoded_in_row = self.decoded_in_row.saturating_add(1);
-                    self.tally.decoded += 1;
-                    self.tally.waited += waited + unplayed;
-                    self.note_faint(samples);
-                    self.append(samples);
+                    Err(error) => {
+                        tracing::debug!(%error, "packet not decoded");
+                        self.conceal(FRAME);
+                    }
                 }
-                Err(error) => {
-                    tracing::debug!(%error, "packet not decoded");
-                    self.conceal();
+            }
+            Next::Fec { payload, samples, skip } => match self.decoder.decode_fec(&payload, samples) {
+                Ok(piece) => {
+                    self.tally.recovered.fec += (samples - skip) as u32;
+                    self.play(piece, skip, unplayed);
                 }
+                Err(_) => self.conceal(FRAME),
             },
-            Next::Rebuild { payload, missing } => {
-                let whole = opus::packet_samples(&payload).unwrap_or(PACKET);
-                match self.decoder.decode_fec(&payload, &mut self.scratch[..whole]) {
-                    Ok(samples) => {
-                        self.tally.rebuilt += 1;
-                        let missing = missing.min(samples);
-                        self.sound.extend(&self.scratch[samples - missing..samples]);
-                    }
-                    Err(_) => {
-                        self.conceal();
-                    }
+            Next::Deep { payload, back, samples } => match self.decode_deep(&payload, back, samples) {
+                Some(piece) => {
+                    self.tally.recovered.deep += samples as u32;
+                    self.play(piece, 0, unplayed);
                 }
+                None => self.conceal(samples),
+            },
+            Next::Conceal { samples } => self.conceal(samples),
+            Next::Quiet => self.rest(),
+            Next::Wait => {
+                self.broken = true;
+                self.put(Piece::silence(FRAME));
             }
-            Next::Conceal => {
-                let samples = self.conceal();
-                self.jitter.made_up(samples);
-            }
-            Next::Quiet => {
-                // In a pause the decoder goes on with the noise that the far side described last, and rests when there is
-                // none: most legs of a room are quiet most of the time.
-                if self.faint >= REST_FROM || self.decoder.conceal(&mut self.scratch[..FRAME]).is_err() {
-                    self.scratch[..FRAME].fill(0.0);
-                }
-                for (i, sample) in self.scratch[..FRAME].iter_mut().enumerate() {
-                    *sample *= faded(self.paused + i, PAUSE_FROM);
-                }
-                self.paused = self.paused.saturating_add(FRAME);
-                self.note_faint(FRAME);
-                self.sound.extend(&self.scratch[..FRAME]);
-                self.jitter.made_up(FRAME);
-            }
-            Next::Wait => self.sound.extend(&SILENCE),
         }
     }
 
-    fn note_faint(&mut self, samples: usize) {
-        let heard = self.scratch[..samples].iter().any(|sample| sample.abs() > FAINT);
-        self.faint = if heard { 0 } else { self.faint.saturating_add(samples) };
-    }
-
-    fn conceal(&mut self) -> usize {
-        let made = &mut self.scratch[..FRAME];
-        if self.missing >= FADE_TO || self.decoder.conceal(made).is_err() {
-            made.fill(0.0);
+    /// Plays what was decoded, but for the first `skip` samples, in the place of which something else was played.
+    fn play(&mut self, mut piece: Piece, skip: usize, unplayed: usize) {
+        if skip > 0 {
+            // The decoder goes on from here as if nothing had been missing; what was played did not.
+            piece = piece.split_off(skip);
+            self.broken = true;
         }
-        for (i, sample) in made.iter_mut().enumerate() {
-            *sample *= faded(self.missing + i, FADE_FROM);
-        }
-        self.sound.extend(&*made);
-        self.missing = self.missing.saturating_add(FRAME);
-        self.decoded_in_row = 0;
-        self.tally.made_up += FRAME as u32;
-        FRAME
-    }
-
-    /// Puts a decoded packet behind what waits, made longer or shorter where playout is off its target.
-    fn append(&mut self, samples: usize) {
-        let pressure = self.jitter.pressure();
-        if pressure == 0 {
-            self.sound.extend(&self.scratch[..samples]);
+        if piece.len() == 0 {
             return;
         }
-        let mut sound = self.scratch[..samples].to_vec();
-        let tolerance = if pressure.abs() > FAR_OFF { ROUGH } else { FINE };
-        let most = STRETCH_MOST.min(pressure.unsigned_abs() as usize + FRAME / 2);
-        let change = if pressure < 0 {
-            -(stretch::shorten(&mut sound, most, tolerance) as i64)
+        (self.missing, self.paused) = (0, 0);
+        self.note_faint(&piece);
+        let mut before = unplayed;
+        while piece.len() > 0 {
+            let rest = piece.split_off(2 * FRAME);
+            let samples = piece.len();
+            self.stretch(&mut piece, before);
+            before = (before + samples) % FRAME;
+            self.put(piece);
+            piece = rest;
+        }
+    }
+
+    /// Makes a piece longer or shorter where playout is off its target.
+    fn stretch(&mut self, piece: &mut Piece, unplayed: usize) {
+        self.steady = self.steady.saturating_add(piece.len());
+        let surplus = self.jitter.surplus(unplayed);
+        if !self.mechanisms.stretch || self.broken || surplus == 0 {
+            return;
+        }
+        let far = surplus.abs() > FAR_OFF;
+        let tolerance = if far { ROUGH } else { FINE };
+        let heard = piece.peak() > FAINT;
+        if heard && !far && (self.steady < SELDOM || (0..WORTH).contains(&surplus)) {
+            return;
+        }
+        let most = STRETCH_MOST.min(surplus.unsigned_abs() as usize);
+        let change = if surplus > 0 {
+            -(self.line.shorten(piece, most, tolerance) as i64)
         } else {
-            stretch::lengthen(&mut sound, most, tolerance) as i64
+            self.line.lengthen(piece, most, tolerance) as i64
         };
-        self.jitter.stretched(change);
-        self.tally.stretched += change.unsigned_abs() as u32;
-        self.sound.extend(&sound);
+        if change != 0 {
+            self.steady = 0;
+            self.jitter.stretched(change);
+            self.tally.stretched += change.unsigned_abs() as u32;
+        }
+    }
+
+    fn put(&mut self, piece: Piece) {
+        if std::mem::take(&mut self.broken) {
+            self.line.join(piece);
+        } else {
+            self.line.append(&piece);
+        }
+    }
+
+    fn decode_deep(&mut self, payload: &[u8], back: usize, samples: usize) -> Option<Piece> {
+        if self.deep.is_none() {
+            self.deep = Deep::new().ok();
+        }
+        let deep = self.deep.as_mut()?;
+        deep.read(payload)?;
+        self.decoder.decode_deep(deep, back, samples).ok()
+    }
+
+    /// In a pause the decoder goes on with the noise that the far side described last, and rests when there is none: most
+    /// legs of a room are quiet most of the time.
+    fn rest(&mut self) {
+        let asleep = self.faint >= REST_FROM;
+        let made = if asleep { None } else { self.decoder.conceal(FRAME).ok() };
+        let mut piece = made.unwrap_or_else(|| Piece::silence(FRAME));
+        let paused = self.paused;
+        piece.scale(|i| faded(paused + i, PAUSE_FROM));
+        self.paused = self.paused.saturating_add(FRAME);
+        self.note_faint(&piece);
+        self.put(piece);
+    }
+
+    fn conceal(&mut self, samples: usize) {
+        let made = if self.missing >= FADE_TO { None } else { self.decoder.conceal(samples).ok() };
+        let mut piece = made.unwrap_or_else(|| Piece::silence(samples));
+        let missing = self.missing;
+        piece.scale(|i| faded(missing + i, FADE_FROM));
+        self.put(piece);
+        self.missing = self.missing.saturating_add(samples);
+        self.decoded_in_row = 0;
+        self.tally.made_up += samples as u32;
+        self.told.1 = self.told.1.saturating_add(samples as u32);
+    }
+
+    fn note_faint(&mut self, piece: &Piece) {
+        self.faint = if piece.peak() > FAINT { 0 } else { self.faint.saturating_add(piece.len()) };
     }
 }

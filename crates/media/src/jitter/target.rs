@@ -1,0 +1,217 @@
+//! How far playout should stay behind arrival.
+//!
+//! Each frame's delay is measured against the fastest packets of the last ten seconds, at its first useful arrival, by
+//! whichever way it became known. Two histograms keep these delays, one of the last two seconds, which sees at once that
+//! something changed, and one of the last ten, which does not forget at once; the larger of their optima is the target.
+//! The optimum is where a millisecond more of delay costs as much as the frames that it would still save.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+const BUCKET_MS: f32 = 2.0;
+const BUCKETS: usize = 256;
+/// Frames that the quick histogram looks back,
+const QUICK: u32 = 100;
+/// and the slow one.
+const SLOW: u32 = 500;
+/// One percent of frames that have to be made up counts as much as so many milliseconds of delay. By PESQ a percent costs
+/// 0.05 to 0.1 (docs/sound.md); by ITU-T G.107 15 ms cost nothing below 150 ms in all, so this rather leans to whole sound.
+const PERCENT_MS: f32 = 15.0;
+/// Waiting for what was lost is worth that much; beyond, only for what is merely late.
+pub const MOST_FOR_RECOVERY_MS: f32 = 220.0;
+/// No target is closer: what a packet may be late without any network.
+const LEAST_MS: f32 = 2.0;
+const MOST_MS: f32 = 400.0;
+/// Until enough is known.
+const FIRST_MS: f32 = 10.0;
+const ENOUGH: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(10);
+/// Of the fastest packets one of each piece of the window is kept.
+const PIECE: Duration = Duration::from_millis(250);
+
+/// How a frame became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    Itself,
+    Recovered,
+}
+
+pub struct Target {
+    ms: f32,
+    fastest: Fastest,
+    quick: Delays,
+    slow: Delays,
+    /// By how much the fastest became slower, and the histograms were not told yet.
+    slower_ms: f32,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self {
+            ms: FIRST_MS,
+            fastest: Fastest::default(),
+            quick: Delays::new(QUICK),
+            slow: Delays::new(SLOW),
+            slower_ms: 0.0,
+        }
+    }
+}
+
+impl Target {
+    pub fn ms(&self) -> f32 {
+        self.ms
+    }
+
+    /// The transit, in milliseconds on an arbitrary scale, from which delays count; `None` before the first packet.
+    pub fn base(&self) -> Option<f64> {
+        self.fastest.base
+    }
+
+    /// A packet with sound from `timestamp` on came of itself. Its transit.
+    pub fn arrived(&mut self, at: Duration, timestamp: i64) {
+        let before = self.fastest.base;
+        let base = self.fastest.add(at, transit(at, timestamp));
+        self.slower_ms = (self.slower_ms + (base - before.unwrap_or(base)) as f32).max(-BUCKET_MS);
+        // Else a way that became longer once would count twice.
+        while self.slower_ms >= BUCKET_MS {
+            self.slower_ms -= BUCKET_MS;
+            self.quick.shift();
+            self.slow.shift();
+        }
+    }
+
+    /// The frame that begins at `timestamp` can be played since `at`.
+    pub fn known(&mut self, at: Duration, timestamp: i64, how: Known) {
+        let Some(base) = self.fastest.base else { return };
+        let delay = (transit(at, timestamp) - base) as f32;
+        let delay = match how {
+            Known::Itself => Some(delay),
+            Known::Recovered => (delay <= MOST_FOR_RECOVERY_MS).then_some(delay),
+        };
+        self.quick.enter(delay);
+        self.slow.enter(delay);
+        if self.quick.entered >= ENOUGH {
+            self.ms = self.quick.best().max(self.slow.best()).clamp(LEAST_MS, MOST_MS);
+        } else {
+            self.ms = self.ms.max(delay.unwrap_or(0.0).min(MOST_MS));
+        }
+    }
+
+    /// Another stream: its clock is another, the network is the same.
+    pub fn restart(&mut self) {
+        self.fastest = Fastest::default();
+        self.slower_ms = 0.0;
+    }
+}
+
+/// Milliseconds from a frame's begin by the far side's clock to `at` by ours.
+pub fn transit(at: Duration, timestamp: i64) -> f64 {
+    at.as_secs_f64() * 1000.0 - timestamp as f64 * 1000.0 / f64::from(crate::RATE)
+}
+
+/// The least transit of a window.
+#[derive(Default)]
+struct Fastest {
+    /// When each piece began, and its least.
+    pieces: VecDeque<(Duration, f64)>,
+    base: Option<f64>,
+}
+
+impl Fastest {
+    fn add(&mut self, at: Duration, transit: f64) -> f64 {
+        match self.pieces.back_mut() {
+            Some((begun, least)) if at.saturating_sub(*begun) < PIECE => *least = least.min(transit),
+            Some(_) | None => self.pieces.push_back((at, transit)),
+        }
+        while self.pieces.len() > 1
+            && self.pieces.front().is_some_and(|(begun, _)| at.saturating_sub(*begun) > WINDOW)
+        {
+            self.pieces.pop_front();
+        }
+        let base = self.pieces.iter().map(|(_, least)| *least).fold(f64::INFINITY, f64::min);
+        self.base = Some(base);
+        base
+    }
+}
+
+/// Shares of frames by their delay; they forget.
+struct Delays {
+    shares: [f32; BUCKETS],
+    window: u32,
+    entered: u32,
+}
+
+impl Delays {
+    fn new(window: u32) -> Self {
+        Self { shares: [0.0; BUCKETS], window, entered: 0 }
+    }
+
+    /// One more frame; `None` when no delay would have helped it.
+    fn enter(&mut self, delay_ms: Option<f32>) {
+        self.entered = (self.entered + 1).min(self.window);
+        let weight = 1.0 / self.entered as f32;
+        self.shares.iter_mut().for_each(|share| *share *= 1.0 - weight);
+        if let Some(delay) = delay_ms {
+            self.shares[((delay.max(0.0) / BUCKET_MS) as usize).min(BUCKETS - 1)] += weight;
+        }
+    }
+
+    fn shift(&mut self) {
+        let first = self.shares[0];
+        self.shares.rotate_left(1);
+        self.shares[BUCKETS - 1] = 0.0;
+        self.shares[0] += first;
+    }
+
+    fn best(&self) -> f32 {
+        let (mut beyond, mut best, mut least) = (0.0, 0, f32::INFINITY);
+        for (bucket, share) in self.shares.iter().enumerate().rev() {
+            let cost = (bucket + 1) as f32 * BUCKET_MS + beyond * 100.0 * PERCENT_MS;
+            if cost < least {
+                (best, least) = (bucket, cost);
+            }
+            beyond += share;
+        }
+        (best + 1) as f32 * BUCKET_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The target after each frame that came with these delays.
+    fn targets(delays: impl IntoIterator<Item = f32>) -> Vec<f32> {
+        let mut target = Target::default();
+        let after = |(i, delay): (usize, f32)| {
+            let (at, timestamp) = (Duration::from_secs_f32(1.0 + 0.02 * i as f32 + delay / 1000.0), i as i64 * 960);
+            target.arrived(at, timestamp);
+            target.known(at, timestamp, Known::Itself);
+            target.ms()
+        };
+        delays.into_iter().enumerate().map(after).collect()
+    }
+
+    #[test]
+    fn it_rises_within_a_few_frames_and_falls_within_seconds() {
+        let late = |i: usize| if (500..600).contains(&i) && i.is_multiple_of(3) { 70.0 } else { 0.0 };
+        let targets = targets((0..2500).map(late));
+        assert!(targets[499] < 5.0);
+        assert!(targets[520] >= 70.0, "{}", targets[520]);
+        assert!(targets[700] >= 70.0 && targets[2400] < 5.0);
+    }
+
+    #[test]
+    fn one_late_frame_is_not_worth_its_delay() {
+        let targets = targets((0..1000).map(|i| if i == 500 { 60.0 } else { 0.0 }));
+        assert!(targets[20..].iter().all(|target| *target < 5.0));
+    }
+
+    #[test]
+    fn a_way_that_becomes_longer_for_good_is_no_jitter() {
+        let targets = targets((0..2000).map(|i| if i < 500 { 10.0 } else { 60.0 }));
+        assert!(targets[520] >= 50.0);
+        // Ten seconds later the longer way is what delays count from.
+        assert!(targets[1100..].iter().all(|target| *target < 5.0), "{}", targets[1100]);
+    }
+}
