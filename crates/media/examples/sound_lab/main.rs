@@ -102,7 +102,11 @@ fn run(options: &Options) -> Result<()> {
     }
     let spoken = spoken.into_inner().unwrap_or_else(|lock| lock.into_inner());
     let took = begun.elapsed().as_secs_f64();
-    eprintln!("{} calls, {spoken:.0} s of them in {took:.0} s: {:.0} times as fast as life", calls.len(), spoken / took);
+    eprintln!(
+        "{} calls, {spoken:.0} s of them in {took:.0} s: {:.0} times as fast as life",
+        calls.len(),
+        spoken / took
+    );
     Ok(())
 }
 
@@ -158,20 +162,24 @@ fn figures(heard: &Heard) -> serde_json::Value {
         received.iter().map(|second| f64::from(of(second))).sum::<f64>() / received.len().max(1) as f64
     };
     let plans = &heard.speaker.plans;
-    let of_plans = |of: fn(&bellwire_media::pipeline::Plan) -> f64| plans.iter().map(of).sum::<f64>() / plans.len().max(1) as f64;
+    let of_plans =
+        |of: fn(&bellwire_media::pipeline::Plan) -> f64| plans.iter().map(of).sum::<f64>() / plans.len().max(1) as f64;
     let played = sum(|second| second.played).max(1.0);
     let expected = sum(|second| second.counts.expected).max(1.0);
     let kbits = |bytes: usize| bytes as f64 * 8.0 / heard.seconds / 1000.0;
     json!({
         "made_up": sum(|second| second.made_up) / played,
         "stretched": sum(|second| second.stretched) / played,
-        "fec": sum(|second| second.rebuilt) / expected,
+        "resent": sum(|second| second.recovered.resent) / played,
+        "copied": sum(|second| second.recovered.copied) / played,
+        "fec": sum(|second| second.recovered.fec) / played,
+        "deep": sum(|second| second.recovered.deep) / played,
         "late": sum(|second| second.counts.late) / expected,
         "buffer_ms": mean(|second| second.buffer_ms),
         "target_ms": mean(|second| second.target_ms),
         "sound_kbits": kbits(heard.speaker.sound_bytes),
         "control_kbits": kbits(heard.speaker.control_bytes),
-        "resent": f64::from(heard.speaker.resent) / f64::from(heard.speaker.packets.max(1)),
+        "sent_again": f64::from(heard.speaker.resent) / f64::from(heard.speaker.packets.max(1)),
         "dropped": heard.dropped as f64 / heard.sent.max(1) as f64,
         "codec_kbits": of_plans(|plan| f64::from(plan.bitrate) / 1000.0),
         "packet_ms": of_plans(|plan| f64::from(plan.packet_ms)),

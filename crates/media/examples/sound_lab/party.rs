@@ -31,11 +31,19 @@ const ABLE: Abilities = Abilities { red: true, nack: true, dred: true, reports: 
 /// What goes over the network.
 #[derive(Clone, Debug)]
 pub enum Wire {
-    Sound { ssrc: u32, packet: Outbound },
+    Sound {
+        ssrc: u32,
+        packet: Outbound,
+    },
     Nack(Vec<u16>),
-    SenderReport { sent: Duration },
+    SenderReport {
+        sent: Duration,
+    },
     /// With when the last sender report had been sent and how long ago it came.
-    Feedback { feedback: Feedback, answered: Option<(Duration, Duration)> },
+    Feedback {
+        feedback: Feedback,
+        answered: Option<(Duration, Duration)>,
+    },
 }
 
 impl Wire {
@@ -104,7 +112,7 @@ impl<'a> Party<'a> {
         Ok(Self {
             send: SendSide::new(Processing::OFF, setup.ssrc)?,
             road: Road::with(ABLE, setup.mechanisms),
-            receive: ReceiveSide::new()?,
+            receive: ReceiveSide::with(setup.mechanisms)?,
             captured: 0,
             asked: 0,
             played: Vec::new(),
