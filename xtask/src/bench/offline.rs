@@ -104,7 +104,7 @@ pub fn run(wanted: &Laboratory, only: &[String], write: bool, no_install: bool) 
     }
     let quality = tables::quality(&runs);
     let worth = tables::worth(&runs);
-    println!("\n{quality}\n{worth}");
+    println!("\n{quality}\n{worth}\neach clip's scores are in {}", lab.scores.display());
     if write {
         tables::write("offline", &quality)?;
         if !worth.is_empty() {
@@ -119,6 +119,8 @@ struct Lab {
     program: PathBuf,
     clips: PathBuf,
     out: PathBuf,
+    /// All that was scored by this run, a line of JSON for each clip.
+    scores: PathBuf,
 }
 
 impl Lab {
@@ -131,6 +133,7 @@ impl Lab {
             program: xtask::target().join("debug/examples").join(format!("sound_lab{}", std::env::consts::EXE_SUFFIX)),
             clips: folder.join("clips"),
             out: folder.join(format!("run-{}", std::process::id())),
+            scores: folder.join(format!("scores-{}.jsonl", std::process::id())),
         };
         let status = lab.script("corpus.py").arg(&lab.clips).arg(seeds.to_string()).status()?;
         if !status.success() {
@@ -167,8 +170,11 @@ impl Lab {
         let judged = judge.stdout.take().context("no output")?;
         let expected = ways.len() * seeds as usize * 2;
         let mut runs = Vec::with_capacity(expected);
+        let mut scores = std::fs::File::options().create(true).append(true).open(&self.scores)?;
         for line in BufReader::new(judged).lines() {
-            runs.push(serde_json::from_str(&line?)?);
+            let line = line?;
+            runs.push(serde_json::from_str(&line)?);
+            writeln!(scores, "{line}")?;
             progress(runs.len(), expected);
         }
         let (lab, judge) = (lab.wait()?, judge.wait()?);
