@@ -2,11 +2,15 @@
 //!
 //! A missed aim is marked and fails nothing: figures of a machine that does something else at the time say little. All
 //! of it stays on this machine. The figures are also written as JSON below target/bench.
+//!
+//! Parts are named: `cargo xtask bench setup cost`. Without any, all are measured but the laboratories of sound, which
+//! take long.
 
 mod cost;
-mod delay;
 mod load;
+mod offline;
 mod process;
+mod python;
 mod relay;
 mod setup;
 mod sound;
@@ -24,17 +28,32 @@ pub struct Options {
     /// Installs nothing; names the system packages that are missing.
     #[arg(long)]
     no_install: bool,
-    /// Measures this alone; may be given more than once.
-    #[arg(long, value_name = "PART")]
-    only: Vec<Part>,
+    /// Builds nothing: with the programs that are there.
+    #[arg(long)]
+    no_build: bool,
+    /// With the programs of this profile of cargo's; figures of any but `release` say little.
+    #[arg(long, default_value = "release", value_parser = ["release", "dev"])]
+    profile: String,
+    /// What is measured.
+    #[arg(value_name = "PART")]
+    parts: Vec<Part>,
+    /// `cost`: one call of so many minutes, and its memory and delay in each.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
+    minutes: Option<u64>,
+    #[command(flatten)]
+    sound: sound::Wanted,
+    #[command(flatten)]
+    offline: offline::Laboratory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     /// Accept to the first sound, in 30 calls.
     Setup,
-    /// Microphone to speaker.
+    /// Calls over bad paths, live: delay, quality, cost.
     Sound,
+    /// The same in virtual time, with many more calls, and what each mechanism is worth.
+    Offline,
     /// An endpoint's processor time and memory.
     Cost,
     /// The server's memory for each idle signed-in connection.
@@ -49,8 +68,7 @@ enum Part {
     Turn,
 }
 
-const ALL: &[Part] =
-    &[Part::Setup, Part::Sound, Part::Cost, Part::Idle, Part::Relay, Part::Storm, Part::OlderRelay, Part::Turn];
+const ALL: &[Part] = &[Part::Setup, Part::Cost, Part::Idle, Part::Relay, Part::Storm, Part::OlderRelay, Part::Turn];
 
 /// One measured value.
 #[derive(Clone, Debug, Serialize)]
@@ -98,19 +116,34 @@ pub fn run(options: &Options) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("The bench reads /proc and uses PulseAudio: it needs Linux.");
     }
+    if options.parts == [Part::Offline] {
+        return offline::run(&options.offline, &options.sound.only, options.sound.write, options.no_install);
+    }
     println!("set-up");
-    let parts = if options.only.is_empty() { ALL } else { &options.only };
+    let parts = if options.parts.is_empty() { ALL } else { &options.parts };
+    let (cargo_profile, profile) = if options.profile == "dev" { ("dev", "debug") } else { ("release", "release") };
+    let of_endpoints = |part: &Part| matches!(part, Part::Setup | Part::Sound | Part::Cost);
+    let mut purposes = vec![Purpose::Engine, Purpose::Speech, Purpose::VirtualSound, Purpose::Relays];
+    let mut packages = vec!["bellwire-server", "bellwire-client"];
+    let mut examples = ["--example", "load", "--example", "older_load", "--example", "turn_load"].as_slice();
     if parts.iter().all(|part| matches!(part, Part::OlderRelay | Part::Turn)) {
-        system::provide(&[Purpose::Relays], options.no_install)?;
-        build::programs("release", &["bellwire-server"], &["--example", "older_load", "--example", "turn_load"])?;
-    } else {
-        let purposes = [Purpose::Engine, Purpose::Speech, Purpose::VirtualSound, Purpose::Relays];
-        system::provide(&purposes, options.no_install)?;
-        build::programs(
-            "release",
-            &["bellwire-server", "bellwire-client"],
-            &["--example", "load", "--example", "older_load", "--example", "turn_load"],
-        )?;
+        purposes = vec![Purpose::Relays];
+        packages.pop();
+        examples = &["--example", "older_load", "--example", "turn_load"];
+    } else if parts.iter().all(of_endpoints) {
+        purposes = vec![Purpose::Engine, Purpose::Speech, Purpose::VirtualSound];
+        examples = &[];
+    }
+    if parts.contains(&Part::Sound) || options.minutes.is_some() {
+        purposes.extend([Purpose::Network, Purpose::RecordedSpeech]);
+        purposes.extend(options.sound.against.map(|_| Purpose::Browser));
+    }
+    if profile != "release" && !parts.iter().all(of_endpoints) {
+        bail!("The server is measured as a release build alone.");
+    }
+    system::provide(&purposes, options.no_install)?;
+    if !options.no_build {
+        build::programs(cargo_profile, &packages, examples)?;
     }
     println!("  build        done");
     // Of this run alone: two benches at once spoil their figures, but not their files.
@@ -118,9 +151,13 @@ pub fn run(options: &Options) -> Result<()> {
     let mut figures = Vec::new();
     for part in parts {
         figures.extend(match part {
-            Part::Setup => setup::measure(&dir)?,
-            Part::Sound => sound::measure(&dir)?,
-            Part::Cost => cost::measure(&dir)?,
+            Part::Setup => setup::measure(&dir, profile)?,
+            Part::Sound => sound::measure(&dir, profile, &options.sound)?,
+            Part::Offline => bail!("the offline laboratory runs by itself: cargo xtask bench offline"),
+            Part::Cost => match options.minutes {
+                None => cost::measure(&dir, profile)?,
+                Some(minutes) => sound::steady::measure(&dir, profile, minutes)?,
+            },
             Part::Idle => load::idle(&dir)?,
             Part::Relay => load::relay(&dir)?,
             Part::Storm => load::storm(&dir)?,

@@ -1,6 +1,6 @@
 //! `bellwire-cli` as a program under test: one side of a call, and the events that it prints.
 
-use crate::rig::{Process, tethered, tethered_in, wait_for};
+use crate::rig::{Process, Sound, tethered, tethered_in, wait_for};
 use crate::server::{Person, Server};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -124,6 +124,16 @@ impl Cli {
     pub fn wait_for_state(&mut self, state: &str, cap: Duration) -> Result<Value> {
         self.wait_for(state, cap, |event| event["event"] == "state" && event["state"] == state)
     }
+}
+
+/// A device's name as `bellwire-cli devices` has it.
+pub fn listed(profile: &str, sound: &Sound, name: &str) -> Result<String> {
+    let program = crate::built(profile, "bellwire-cli");
+    let output = Command::new(program).args(["devices", "--json"]).envs(sound.env()).output()?;
+    let devices: Vec<Value> = serde_json::from_slice(&output.stdout).context("no list of devices")?;
+    let names: Vec<&str> = devices.iter().filter_map(|device| device["name"].as_str()).collect();
+    let found = names.iter().find(|listed| **listed == name);
+    found.map(|found| (*found).to_owned()).with_context(|| format!("{name} is not among {names:?}"))
 }
 
 /// A file as a device.

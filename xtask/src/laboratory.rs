@@ -119,7 +119,7 @@ pub fn carry(path: &Path) -> Result<()> {
 }
 
 /// This program's file. A build that replaced it meanwhile leaves the system's word of the old one with a mark at its end.
-fn own_program() -> Result<PathBuf> {
+pub fn own_program() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let name = own.to_string_lossy();
     Ok(name.strip_suffix(" (deleted)").map_or_else(|| own.clone(), PathBuf::from))

@@ -8,7 +8,7 @@ mod driver;
 mod process;
 mod sound;
 
-pub use driver::{Driver, free_port};
+pub use driver::{Driver, descendants, free_port};
 pub use process::{Process, tail, tethered, tethered_in, wait_for};
 pub use sound::{Plugged, Recording, Sound};
 

@@ -21,6 +21,10 @@ pub enum Purpose {
     Tests,
     /// Measure with virtual devices.
     VirtualSound,
+    /// Recorded voices, and what judges how they are heard.
+    RecordedSpeech,
+    /// Compare with a browser.
+    Browser,
     /// Compare with, and test against, another relay.
     Relays,
     /// Build small internets of network namespaces.
@@ -79,6 +83,15 @@ const TESTS: &[Need] = &[
     program("nodejs", "node"),
     program("npm", "npm"),
 ];
+const RECORDED_SPEECH: &[Need] = &[
+    Need {
+        package: "asterisk-core-sounds-en-g722",
+        sign: Sign::File("/usr/share/asterisk/sounds/en_US_f_Allison/activated.g722"),
+    },
+    Need { package: "pocketsphinx-testdata", sign: Sign::File("/usr/share/pocketsphinx/test/data/goforward.raw") },
+    program("python3", "python3"),
+];
+const BROWSER: &[Need] = &[program("chromium", "chromium")];
 const RELAYS: &[Need] = &[program("coturn", "turnserver")];
 const NETWORK: &[Need] = &[program("iproute2", "ip"), program("nftables", "nft"), program("openssl", "openssl")];
 const BUNDLE: &[Need] = &[program("nodejs", "node"), program("npm", "npm")];
@@ -91,6 +104,8 @@ impl Purpose {
             Self::Speech => SPEECH,
             Self::Tests => TESTS,
             Self::VirtualSound => VIRTUAL_SOUND,
+            Self::RecordedSpeech => RECORDED_SPEECH,
+            Self::Browser => BROWSER,
             Self::Relays => RELAYS,
             Self::Network => NETWORK,
             Self::Bundle => BUNDLE,

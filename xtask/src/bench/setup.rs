@@ -12,18 +12,18 @@ use xtask::speech::{Voice, speak};
 const CALLS: usize = 30;
 const CAP: Duration = Duration::from_secs(30);
 
-pub fn measure(dir: &Path) -> Result<Vec<Figure>> {
+pub fn measure(dir: &Path, profile: &str) -> Result<Vec<Figure>> {
     println!("accept to first sound: {CALLS} calls");
     let dir = crate::demo::fresh(&dir.join("setup"))?;
     let speech = dir.join("speech.wav");
     speak(Voice::Client, &speech)?;
-    let server = Server::start("release", &dir)?;
+    let server = Server::start(profile, &dir)?;
     let seeded = server.seed_demo()?;
     let mut took = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
         let start = |name, task, person, extra: &[&str]| {
             Cli::start(Setup {
-                profile: "release",
+                profile,
                 dir: &dir,
                 name,
                 task,

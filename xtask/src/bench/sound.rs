@@ -1,142 +1,206 @@
-//! Microphone to speaker, through two endpoints in a call over virtual devices.
+//! The live laboratory: speech through two endpoints in a call over a bad path, beside two browsers in the same place.
 //!
-//! The microphone of one and the speaker of the other are the two channels of one virtual wire, so that one recorder
-//! with one clock hears what goes in and what comes out.
+//! Both products take turns on the same virtual devices, in the same two network namespaces, joined by the same emulated
+//! path with the same seeds; one recorder hears microphone and speaker. It needs root. docs/sound.md says how to read
+//! the table.
 
-use super::{Figure, delay};
-use anyhow::{Context, Result};
-use serde_json::Value;
+mod bellwire;
+mod chromium;
+mod condition;
+mod judge;
+mod report;
+pub mod steady;
+mod wire;
+mod world;
+
+use super::{Figure, process};
+use anyhow::{Context, Result, bail};
+use condition::{Condition, Talk};
+use judge::{Heard, LEAD, Tools};
+use serde::Serialize;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-use xtask::cli::{Cli, Setup, Task};
-use xtask::rig::{Process, Sound, tethered};
-use xtask::server::{Person, Seeded, Server};
-use xtask::speech::{Voice, speak_for};
+use std::time::{Duration, Instant};
+use wire::Wire;
+use world::World;
+use xtask::lab::net::Sweeper;
 
-const CAP: Duration = Duration::from_secs(60);
-/// Until the jitter buffer has settled.
-const SETTLING: Duration = Duration::from_secs(5);
-const RECORDED: Duration = Duration::from_secs(15);
+/// The longest delay, at the end of a recording.
+const REST: Duration = Duration::from_secs(2);
+/// What a player may take longer than its speech.
+const SLACK: Duration = Duration::from_secs(30);
 
-pub fn measure(dir: &Path) -> Result<Vec<Figure>> {
-    println!("microphone to speaker: about {} s", ((RECORDED + SETTLING) * 2).as_secs());
+/// What is wanted of a run.
+#[derive(clap::Args)]
+#[group(id = "live")]
+pub struct Wanted {
+    /// `sound`: takes turns with this product.
+    #[arg(long, value_name = "PRODUCT")]
+    pub against: Option<Product>,
+    /// `sound`, `offline`: under this condition alone; may be given more than once.
+    #[arg(long, value_name = "CONDITION")]
+    pub only: Vec<String>,
+    /// `sound`: calls of each product under each condition.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+    /// `sound`: seconds of speech that are scored in each call.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=600))]
+    seconds: u64,
+    /// `sound`, `offline`: writes the table into docs/sound.md.
+    #[arg(long)]
+    pub write: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Product {
+    #[value(skip)]
+    Bellwire,
+    Chromium,
+}
+
+/// One call.
+#[derive(Serialize)]
+struct Run {
+    condition: &'static str,
+    product: Product,
+    number: u32,
+    heard: Heard,
+    /// Of one endpoint: the mean of both.
+    cpu_seconds_a_minute: f64,
+    pss_mib: f64,
+    /// What each side said last of its sound.
+    said: [serde_json::Value; 2],
+    /// Tasks that wanted a processor, over the last minute (proc_loadavg(5)).
+    load: f64,
+}
+
+/// Where a run is made.
+struct Bench<'a> {
+    dir: &'a Path,
+    profile: &'static str,
+    tools: Tools,
+    wire: Wire,
+    seconds: u64,
+}
+
+pub fn measure(dir: &Path, profile: &'static str, options: &Wanted) -> Result<Vec<Figure>> {
+    if let Some(why) = xtask::lab::why_not() {
+        bail!("There is no live laboratory here: {why}.");
+    }
+    let conditions = wanted(&options.only)?;
     let dir = crate::demo::fresh(&dir.join("sound"))?;
-    let (says, answers) = (dir.join("client-says.wav"), dir.join("provider-says.wav"));
-    speak_for(Voice::Client, &says, 60)?;
-    speak_for(Voice::Provider, &answers, 60)?;
-    let wire = Wire::lay(&dir)?;
-    let own = wire.own_delay(&dir, &says)?;
+    let _sweeper = Sweeper::start(&crate::laboratory::own_program()?, xtask::lab::SWEEP)?;
+    let tools = Tools::provide()?;
+    let speech = tools.speech(&dir, options.seconds)?;
+    let bench = Bench { dir: &dir, profile, wire: Wire::lay(&dir)?, tools, seconds: options.seconds };
+    let products: Vec<Product> = [Some(Product::Bellwire), options.against].into_iter().flatten().collect();
+    let calls = conditions.len() * options.runs as usize * products.len();
+    let minutes = calls as u64 * (options.seconds + LEAD + 12) / 60;
+    println!("sound: {calls} calls, about {minutes} min");
+    let own = bench.wire.own_delay(&bench.tools, &dir)?;
+    println!("  the rig's own delay: {own:.0} ms");
 
-    let server = Server::start("release", &dir)?;
-    let seeded = server.seed_demo()?;
-    let mut provider = wire.endpoint(&dir, &server, &seeded, Task::Answer)?;
-    let mut client = wire.endpoint(&dir, &server, &seeded, Task::Call)?;
-    for endpoint in [&mut client, &mut provider] {
-        endpoint.wait_for_state("connected", CAP)?;
+    let mut runs = Vec::new();
+    for condition in &conditions {
+        for number in 1..=options.runs {
+            for product in &products {
+                let run = bench.call(condition, *product, number, &speech)?;
+                println!("  {}", report::line(&run));
+                runs.push(run);
+            }
+        }
     }
-    let _talk = [wire.sound.play_into(IN, &says)?, wire.sound.play(OTHER_MICROPHONE, &answers)?];
-    std::thread::sleep(SETTLING);
-    let delays = wire.recorded_delays(&dir.join("call.raw"))?;
-    client.end();
-    provider.wait(CAP)?;
-
-    let spread = format!("{} pieces of speech, {:.0} to {:.0} ms", delays.len(), delays[0], delays[delays.len() - 1]);
-    Ok(vec![
-        Figure::new("microphone to speaker, median", delay::median(&delays)?, "ms").aim(100.0).note(spread),
-        Figure::new("the virtual devices' own loop, median", delay::median(&own)?, "ms")
-            .note("the same recording with PulseAudio's loopback in place of the call; part of the line above"),
-    ])
+    report::finish(&conditions, &runs, own, options)?;
+    Ok(figures(&conditions, &runs, own))
 }
 
-/// What the client's microphone hears is played here; the provider's speaker is the other channel.
-const IN: &str = "client_in";
-const MICROPHONE: &str = "client_microphone";
-const SPEAKER: &str = "provider_speaker";
-const OTHER_MICROPHONE: &str = "provider_microphone";
-const OTHER_SPEAKER: &str = "client_speaker";
-
-struct Wire {
-    sound: Sound,
+fn wanted(only: &[String]) -> Result<Vec<Condition>> {
+    let mut conditions = condition::all();
+    if let Some(unknown) = only.iter().find(|name| !conditions.iter().any(|known| known.name == **name)) {
+        let known: Vec<&str> = conditions.iter().map(|known| known.name).collect();
+        bail!("{unknown} is no condition; there are {}", known.join(", "));
+    }
+    conditions.retain(|condition| only.is_empty() || only.iter().any(|name| name == condition.name));
+    Ok(conditions)
 }
 
-impl Wire {
-    fn lay(dir: &Path) -> Result<Self> {
-        let sound = Sound::start(&dir.join("sound"))?;
-        let map = "channel_map=front-left,front-right";
-        sound.load(&["module-null-sink", "sink_name=wire", "channels=2", map, "rate=48000"])?;
-        let half = |module: &str, kind: &str, name: &str, master: &str, channel: &str| {
-            sound.load(&[
-                module,
-                &format!("{kind}_name={name}"),
-                &format!("master={master}"),
-                "channels=1",
-                "channel_map=mono",
-                &format!("master_channel_map={channel}"),
-                "remix=no",
-                &format!("{kind}_properties=device.description={name}"),
-            ])
-        };
-        half("module-remap-sink", "sink", IN, "wire", "front-left")?;
-        half("module-remap-sink", "sink", SPEAKER, "wire", "front-right")?;
-        half("module-remap-source", "source", MICROPHONE, "wire.monitor", "front-left")?;
-        sound.plug_microphone(OTHER_MICROPHONE)?;
-        sound.plug_speaker(OTHER_SPEAKER)?;
-        Ok(Self { sound })
-    }
-
-    /// The same way without a call: from the microphone straight to the speaker.
-    fn own_delay(&self, dir: &Path, speech: &Path) -> Result<Vec<f64>> {
-        let source = format!("source={MICROPHONE}");
-        let sink = format!("sink={SPEAKER}");
-        let loopback = self.sound.load(&["module-loopback", &source, &sink, "latency_msec=1"])?;
-        let _talk = self.sound.play_into(IN, speech)?;
-        std::thread::sleep(SETTLING);
-        let delays = self.recorded_delays(&dir.join("loop.raw"))?;
-        self.sound.unplug(loopback)?;
-        Ok(delays)
-    }
-
-    fn recorded_delays(&self, raw: &Path) -> Result<Vec<f64>> {
-        let mut command = tethered("parec");
-        command.args(["--device=wire.monitor", "--raw", "--format=s16le", "--rate=48000", "--channels=2"]);
-        command.args(["--latency-msec=20"]).envs(self.sound.env());
-        let mut recorder = Process::spawn_apart(command, "parec", raw, &raw.with_extension("log"))?;
-        std::thread::sleep(RECORDED);
-        recorder.end();
-        delay::delays(&std::fs::read(raw)?)
-    }
-
-    fn endpoint(&self, dir: &Path, server: &Server, seeded: &Seeded, task: Task) -> Result<Cli> {
-        let (name, person, input, output): (&str, &Person, &str, &str) = match task {
-            Task::Call => ("client", &seeded.client, MICROPHONE, OTHER_SPEAKER),
-            Task::Answer => ("provider", &seeded.provider, OTHER_MICROPHONE, SPEAKER),
-        };
-        Cli::start(Setup {
-            profile: "release",
-            dir,
-            name,
-            task,
-            server,
-            person,
-            booking: &seeded.booking,
-            input: listed(&self.sound, input)?,
-            output: listed(&self.sound, output)?,
-            extra: Vec::new(),
-            env: self.sound.env().to_vec(),
+/// What stands beside the other parts' figures.
+fn figures(conditions: &[Condition], runs: &[Run], own: f64) -> Vec<Figure> {
+    let clean = conditions.iter().find(|condition| condition.name == "clean");
+    let delay = clean.and_then(|clean| report::delay(runs, clean.name, Product::Bellwire));
+    delay
+        .zip(clean)
+        .map(|(delay, clean)| {
+            let note = format!("through virtual devices, {own:.0} ms of it theirs");
+            Figure::new("microphone to speaker, median", delay.median, "ms").aim(clean.aim.0).note(note)
         })
+        .into_iter()
+        .collect()
+}
+
+enum Pair {
+    Bellwire(bellwire::Pair),
+    Chromium(chromium::Pair),
+}
+
+impl Pair {
+    /// All processes of both.
+    fn process_ids(&self) -> Vec<u32> {
+        match self {
+            Self::Bellwire(pair) => pair.process_ids().to_vec(),
+            Self::Chromium(pair) => pair.process_ids().concat(),
+        }
     }
 }
 
-/// A device's name as `bellwire-cli devices` has it.
-pub fn listed(sound: &Sound, name: &str) -> Result<String> {
-    let output =
-        Command::new(xtask::built("release", "bellwire-cli")).args(["devices", "--json"]).envs(sound.env()).output()?;
-    let devices: Vec<Value> = serde_json::from_slice(&output.stdout).context("no list of devices")?;
-    let names: Vec<&str> = devices.iter().filter_map(|device| device["name"].as_str()).collect();
-    names
-        .iter()
-        .find(|listed| **listed == name)
-        .map(|found| (*found).to_owned())
-        .with_context(|| format!("{name} is not among {names:?}"))
+impl Bench<'_> {
+    fn call(
+        &self,
+        condition: &Condition,
+        product: Product,
+        number: u32,
+        speech: &[std::path::PathBuf; 2],
+    ) -> Result<Run> {
+        let name = format!("{}-{product:?}-{number}", condition.name).to_lowercase();
+        let dir = crate::demo::fresh(&self.dir.join(&name))?;
+        let world = World::build(u64::from(number))?;
+        let pair = match product {
+            Product::Bellwire => {
+                Pair::Bellwire(bellwire::Pair::connect(self.profile, &dir, &world, &self.wire, condition.talk)?)
+            }
+            Product::Chromium => Pair::Chromium(chromium::Pair::connect(&dir, &world, &self.wire, condition.talk)?),
+        };
+        for line in &condition.path {
+            world.path.set(line)?;
+        }
+        let recorder = self.wire.record(dir.join("call.raw"))?;
+        let mut talk = self.wire.say(&speech[0])?;
+        let _other = match condition.talk {
+            Talk::OneOriginal => None,
+            Talk::BothProcessed => Some(self.wire.say_back(&speech[1])?),
+        };
+        std::thread::sleep(Duration::from_secs(LEAD));
+        let spent = || -> Result<f64> { pair.process_ids().into_iter().map(process::cpu_seconds).sum() };
+        let (begun, before) = (Instant::now(), spent()?);
+        std::thread::sleep(Duration::from_secs(self.seconds));
+        let minutes = begun.elapsed().as_secs_f64() / 60.0;
+        let cpu_seconds_a_minute = (spent()? - before) / minutes / 2.0;
+        let pss_kib: f64 = pair.process_ids().into_iter().map(process::pss_kib).sum::<Result<f64>>()?;
+        talk.wait(SLACK)?;
+        std::thread::sleep(REST);
+        let raw = recorder.stop();
+        world.path.set("clear")?;
+        let said = match pair {
+            Pair::Bellwire(pair) => pair.end()?,
+            Pair::Chromium(pair) => pair.end()?,
+        };
+        let heard = self.tools.judge(&raw, LEAD..LEAD + self.seconds)?;
+        let (condition, pss_mib) = (condition.name, pss_kib / 1024.0 / 2.0);
+        Ok(Run { condition, product, number, heard, cpu_seconds_a_minute, pss_mib, said, load: load()? })
+    }
+}
+
+fn load() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    Ok(text.split_whitespace().next().context("no load")?.parse()?)
 }

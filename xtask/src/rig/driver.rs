@@ -65,7 +65,7 @@ impl Drop for Driver {
 }
 
 /// All processes below this one, as the system lists them now.
-fn descendants(parent: u32) -> Vec<u32> {
+pub fn descendants(parent: u32) -> Vec<u32> {
     let mut found = vec![parent];
     let mut next = 0;
     let all = processes();

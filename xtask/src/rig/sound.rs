@@ -30,7 +30,7 @@ impl Sound {
         let mut command = tethered("pulseaudio");
         command
             .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--log-target=stderr"])
-            .args(["--disable-shm=yes", "--realtime=no", "--high-priority=no"])
+            .args(["--disable-shm=yes", "--realtime=yes", "--high-priority=yes"])
             .arg(format!("--load=module-native-protocol-unix auth-anonymous=1 socket={}", socket.display()))
             .envs([("HOME", dir), ("XDG_RUNTIME_DIR", dir), ("XDG_CONFIG_HOME", dir), ("PULSE_RUNTIME_PATH", dir)]);
         let mut process = Process::spawn(command, "pulseaudio", &dir.join("pulseaudio.log"))
