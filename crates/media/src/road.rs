@@ -34,8 +34,9 @@ pub struct Road {
     budget: Budget,
     chooser: Chooser,
     choice: Choice,
-    /// How long the newest packet plays.
+    /// How long the newest packet plays, and when the first went out.
     packet_ms: u8,
+    begun: Option<Duration>,
     /// Bytes of whole packets since the last feedback, and when that came.
     since_heard: u32,
     heard: Option<Duration>,
@@ -95,6 +96,7 @@ impl Road {
             chooser: Chooser::default(),
             choice: Choice { plan: Plan::default(), copies: Vec::new(), protection: Protection::default() },
             packet_ms: 20,
+            begun: None,
             since_heard: 0,
             heard: None,
             spare: AGAIN_MOST,
@@ -115,6 +117,7 @@ impl Road {
 
     /// The packet that goes out on this way, with copies of earlier ones where they help.
     pub fn pack(&mut self, encoded: &Encoded, now: Duration) -> Outbound {
+        self.begun.get_or_insert(now);
         self.packet_ms = (encoded.samples / (crate::RATE / 1000)).clamp(10, 120) as u8;
         let mut blocks: Vec<Block> =
             self.choice.copies.iter().filter_map(|distance| self.history.copy(encoded, *distance)).collect();
@@ -208,6 +211,7 @@ impl Road {
             pattern: &self.pattern,
             limit: self.limit(),
             packet_ms: self.packet_ms,
+            age: self.begun.map_or(Duration::ZERO, |begun| now.saturating_sub(begun)),
         };
         let choice = self.chooser.choose(&given, now);
         if choice.copies.len() > self.choice.copies.len() && self.trial.is_none() {
