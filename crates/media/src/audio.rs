@@ -68,11 +68,9 @@ pub enum Note {
     Stalled(ConnectionId),
     Second {
         id: ConnectionId,
-        received: Received,
+        heard: Heard,
         /// `None` while nothing is sent on it.
         road: Option<RoadFigures>,
-        /// Our own voice comes back on this leg, so many decibels weaker.
-        own_voice_back_db: Option<f32>,
         ours: Ours,
     },
     /// A far side, by the connection that is heard, or we.
@@ -89,6 +87,16 @@ pub enum Note {
     SpeakingMuted,
     /// The melody is over.
     MelodyDone,
+}
+
+/// What a second of a connection brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    pub received: Received,
+    /// Mean length of the gaps that loss left.
+    pub burst_ms: f32,
+    /// Our own voice comes back on this leg, so many decibels weaker.
+    pub own_voice_back_db: Option<f32>,
 }
 
 /// What a second of the sound thread was like, whichever connection.
@@ -695,7 +703,12 @@ fn hand_over(sent: &mpsc::Sender<Sent>, what: Sent) {
 fn sayer<'a>(notes: &'a mpsc::Sender<Note>, unsaid: &'a mut VecDeque<Note>) -> impl FnMut(Note) + 'a {
     |note| match note {
         Note::Level { .. } | Note::Second { .. } => drop(notes.try_send(note)),
-        Note::Flowing(_) | Note::Stalled(_) | Note::Speaking { .. } | Note::Device(_) | Note::SpeakingMuted | Note::MelodyDone => {
+        Note::Flowing(_)
+        | Note::Stalled(_)
+        | Note::Speaking { .. }
+        | Note::Device(_)
+        | Note::SpeakingMuted
+        | Note::MelodyDone => {
             unsaid.push_back(note);
         }
     }

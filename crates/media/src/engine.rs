@@ -361,10 +361,9 @@ impl Loop {
                 }
             }
             Note::SpeakingMuted => self.emit(Event::SpeakingMuted),
-            Note::Second { id, received, road, own_voice_back_db, ours } => {
+            Note::Second { id, heard, road, ours } => {
                 if self.stands(id) {
-                    let stats = SecondOf { received, road: road.unwrap_or_default(), own_voice_back_db, ours };
-                    self.say_stats(id.place(), &stats);
+                    self.say_stats(id.place(), &SecondOf { heard, road: road.unwrap_or_default(), ours });
                 }
             }
             Note::Speaking { id, speaking } => self.speaking(id, speaking),

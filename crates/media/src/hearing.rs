@@ -4,7 +4,7 @@
 //! back. A change fades over 10 ms, as does the end of what is forgotten. The legs are added up; keeping the sum within full
 //! scale is left to whoever plays it.
 
-use crate::audio::{ConnectionId, Note, Ours, Packet, Sent};
+use crate::audio::{ConnectionId, Heard, Note, Ours, Packet, Sent};
 use crate::opus::OpusError;
 use crate::own_voice::OwnVoice;
 use crate::pipeline::{ReceiveSide, RoadFigures};
@@ -41,6 +41,8 @@ struct Receiving {
     side: ReceiveSide,
     last_packet: Option<Instant>,
     flowing: bool,
+    /// Mean length of the gaps that loss left, as the far side was told last.
+    burst_ms: f32,
     /// The 10 ms decoded last.
     sound: Sound,
 }
@@ -52,8 +54,14 @@ impl Hearing {
 
     /// From now on sound of this connection may come.
     pub fn receive(&mut self, id: ConnectionId) -> Result<(), OpusError> {
-        let receiving =
-            Receiving { id, side: ReceiveSide::new()?, last_packet: None, flowing: false, sound: Sound::SILENCE };
+        let receiving = Receiving {
+            id,
+            side: ReceiveSide::new()?,
+            last_packet: None,
+            flowing: false,
+            burst_ms: 0.0,
+            sound: Sound::SILENCE,
+        };
         let connections = &mut self.legs.entry(id.leg).or_default().connections;
         connections.push(receiving);
         connections.sort_by_key(|receiving| receiving.id);
@@ -130,6 +138,7 @@ impl Hearing {
                 }
             }
             if let Some(feedback) = receiving.side.feedback(time) {
+                receiving.burst_ms = feedback.burst_ms.unwrap_or(0.0);
                 tell(Sent::Feedback(id, feedback));
             }
         }
@@ -145,7 +154,8 @@ impl Hearing {
             let own_voice_back_db = far_side.own_voice.back_db();
             for receiving in &mut far_side.connections {
                 let (id, received) = (receiving.id, receiving.side.take_received());
-                say(Note::Second { id, received, road: road(id), own_voice_back_db, ours });
+                let heard = Heard { received, burst_ms: receiving.burst_ms, own_voice_back_db };
+                say(Note::Second { id, heard, road: road(id), ours });
             }
         }
     }

@@ -1,17 +1,16 @@
 //! A connection as the engine's loop sees it, and its figures.
 
-use crate::audio::Ours;
-use crate::emodel::{self, Heard};
+use crate::audio::{Heard, Ours};
+use crate::emodel;
 use crate::peer::{Outgoing, Peer};
-use crate::pipeline::{Feedback, OVERHEAD, PACKET, Received, RoadFigures};
-use crate::{Generation, PathInfo, RATE, Stats};
+use crate::pipeline::{Feedback, OVERHEAD, RoadFigures};
+use crate::{Generation, PathInfo, Stats};
 use tokio::time::Instant;
 
 /// What came of a connection in a second.
 pub struct SecondOf {
-    pub received: Received,
+    pub heard: Heard,
     pub road: RoadFigures,
-    pub own_voice_back_db: Option<f32>,
     pub ours: Ours,
 }
 
@@ -63,23 +62,23 @@ impl Connected {
 
     /// Adds a second to the totals.
     pub fn count(&mut self, second: &SecondOf) {
-        self.totals.0 += u64::from(second.received.counts.received);
+        self.totals.0 += u64::from(second.heard.received.counts.received);
         self.totals.1 += u64::from(second.road.packets);
     }
 
     pub fn stats(&self, generation: Generation, second: &SecondOf) -> Stats {
-        let SecondOf { received, road, own_voice_back_db, ours } = second;
+        let SecondOf { heard: Heard { received, burst_ms, own_voice_back_db }, road, ours } = second;
         let counts = received.counts;
         let share = |part: u32, whole: u32| if whole == 0 { 0.0 } else { (part as f32 / whole as f32).clamp(0.0, 1.0) };
         let arrived = counts.received.saturating_sub(counts.duplicate);
         let round_trip_ms = self.report.and_then(|report| report.round_trip_ms);
-        let heard = Heard {
+        let heard = emodel::Heard {
             round_trip_ms: round_trip_ms.unwrap_or(0.0),
-            packet_ms: PACKET as f32 * 1000.0 / RATE as f32,
+            packet_ms: packet_ms(counts.expected),
             buffer_ms: received.buffer_ms,
             made_up: share(received.made_up, received.played),
             lost: share(counts.expected.saturating_sub(arrived), counts.expected),
-            burst_ms: 0.0,
+            burst_ms: *burst_ms,
         };
         Stats {
             generation,
@@ -108,5 +107,14 @@ impl Connected {
             local_candidate: self.path.map(|path| path.local.as_str().to_owned()),
             remote_candidate: self.path.map(|path| path.remote.as_str().to_owned()),
         }
+    }
+}
+
+/// How long a packet plays of which so many are sent in a second. Of a pause there are fewer than of any; it says nothing.
+fn packet_ms(a_second: u32) -> f32 {
+    match a_second {
+        21..40 => 40.0,
+        15..21 => 60.0,
+        0..15 | 40.. => 20.0,
     }
 }

@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use webrtc::Error;
 use webrtc::api::media_engine::{MIME_TYPE_OPUS, MediaEngine};
 use webrtc::api::setting_engine::SettingEngine;
@@ -296,7 +297,8 @@ async fn read_reports(
         }
         if let Some(feedback) = heard.feedback {
             audio.told(id, feedback);
-            if to.send(Local::Reported(feedback)).await.is_err() {
+            // One that finds no room is made up for by the next: whoever asks for packets must not wait meanwhile.
+            if let Err(TrySendError::Closed(_)) = to.try_send(Local::Reported(feedback)) {
                 return;
             }
         }
