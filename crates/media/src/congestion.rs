@@ -66,6 +66,8 @@ const FEWEST: usize = 4;
 const QUEUE: f32 = 15.0;
 /// and by so many times the jitter later.
 const QUEUE_OF_JITTER: f32 = 1.2;
+/// A packet that took so many milliseconds longer than the fastest stood behind another.
+const WAITED: f32 = 8.0;
 /// The queue is gone when this is left of what made it one.
 const GONE: f32 = 0.5;
 /// What is left to send while a queue goes away: it takes about a second, whatever its length,
@@ -112,8 +114,8 @@ impl Congestion {
         }
         self.seen.push_back(Seen { at, bytes: bytes_on_the_wire, delay });
         if let Some((low, jitter)) = self.low_and_jitter() {
-            let queue = low - self.lowest.note(at, low);
-            self.judge(at, queue, QUEUE + QUEUE_OF_JITTER * jitter);
+            let lowest = self.lowest.note(at, low);
+            self.judge(at, low - lowest, QUEUE + QUEUE_OF_JITTER * jitter, lowest);
         }
     }
 
@@ -131,7 +133,7 @@ impl Congestion {
     /// How long those packets of the window were under way that jitter delayed least, and how much two that follow each other
     /// differ, in milliseconds.
     fn low_and_jitter(&self) -> Option<(f32, f32)> {
-        let mut delays: Vec<f32> = self.seen.iter().filter_map(|seen| seen.delay).collect();
+        let mut delays: Vec<f32> = self.seen.iter().filter_map(|seen| self.waited(seen)).collect();
         if delays.len() < FEWEST {
             return None;
         }
@@ -139,6 +141,17 @@ impl Congestion {
         delays.sort_by(f32::total_cmp);
         let least = &delays[..delays.len() / 4];
         Some((least.iter().sum::<f32>() / least.len() as f32, jitter))
+    }
+
+    /// How long a packet was under way without what a link as narrow as was met takes to carry it: large packets take longer
+    /// than small ones and are no queue.
+    fn waited(&self, seen: &Seen) -> Option<f32> {
+        let carries = match self.state {
+            State::Open => f32::INFINITY,
+            State::Drain { capacity, .. } => capacity,
+            State::Probe { bandwidth, capacity, .. } => bandwidth.max(capacity),
+        };
+        seen.delay.map(|delay| delay - seen.bytes as f32 * 8000.0 / carries)
     }
 
     /// Bits a second that arrive.
@@ -149,14 +162,29 @@ impl Congestion {
         if seconds < WINDOW.as_secs_f32() / 2.0 { 0.0 } else { bytes as f32 * 8.0 / seconds }
     }
 
-    fn judge(&mut self, at: Duration, queue: f32, limit: f32) {
+    /// Bits a second that the link carries: packets that waited come as fast as it can, the others as they were sent. `None`
+    /// where few waited.
+    fn carried(&self, lowest: f32) -> Option<f32> {
+        let (mut bytes, mut seconds) = (0, 0.0);
+        for (before, seen) in self.seen.iter().zip(self.seen.iter().skip(1)) {
+            if self.waited(seen).is_none_or(|waited| waited > lowest + WAITED) {
+                bytes += seen.bytes;
+                seconds += (seen.at - before.at).as_secs_f32();
+            }
+        }
+        (seconds > WINDOW.as_secs_f32() / 4.0).then(|| bytes as f32 * 8.0 / seconds)
+    }
+
+    fn judge(&mut self, at: Duration, queue: f32, limit: f32, lowest: f32) {
         let arriving = self.arriving();
+        let carried = self.carried(lowest);
+        let found = carried.unwrap_or(arriving);
         if arriving == 0.0 {
             return;
         }
         self.judged = at;
         self.state = match self.state {
-            State::Open if queue > limit => State::Drain { since: at, first: queue, queue, capacity: arriving },
+            State::Open if queue > limit => State::Drain { since: at, first: queue, queue, capacity: found },
             State::Open => State::Open,
             State::Probe { .. } if queue > limit => State::Drain { since: at, first: queue, queue, capacity: arriving },
             State::Drain { capacity, .. } if queue < limit * GONE => {
@@ -167,9 +195,13 @@ impl Congestion {
                 State::Probe { at, bandwidth: capacity, capacity: 0.0 }
             }
             State::Drain { since, first, capacity, .. } => {
-                // While there is a queue, whatever arrives is what the link carries. It was longest a moment ago.
                 let first = if at - since < WINDOW { first.max(queue) } else { first };
-                State::Drain { since, first, queue, capacity: capacity + (arriving - capacity) * 0.1 }
+                State::Drain {
+                    since,
+                    first,
+                    queue,
+                    capacity: capacity + (carried.unwrap_or(capacity) - capacity) * 0.1,
+                }
             }
             State::Probe { at: before, bandwidth, capacity } => {
                 let near = (bandwidth / capacity) < BEYOND;
