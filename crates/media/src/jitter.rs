@@ -64,8 +64,14 @@ pub struct Counts {
 const SAMPLES_PER_MS: f32 = RATE as f32 / 1000.0;
 /// Playout takes 10 ms at a time.
 const QUANTUM_MS: f32 = 10.0;
-/// What concealment must be ahead of before it is cut short.
-const CUT_SHORT_MS: f32 = 10.0;
+/// Playout must be so much too far behind for concealment to be cut short.
+const CUT_SHORT_MS: f32 = 60.0;
+/// What is late by no more than this, but beyond the target, loses its begin, for which something was made up; what is
+/// later is heard as a whole, later.
+const LATE_MS: f32 = 20.0;
+/// A longer gap is heard more than several short ones: each further packet lost in a row makes each count so much more.
+const WEIGHT_OF_ROW: f32 = 0.4;
+const MOST_WEIGHT: f32 = 3.0;
 /// A gap in time that no wait explains is an error of the sender; it must not hold up the sound for longer than this.
 const PATIENCE: Duration = Duration::from_millis(600);
 /// An answer may come so much after its sound was due: the target grows if that happens often.
@@ -165,11 +171,13 @@ impl JitterBuffer {
                 self.target.arrived(packet.at, timestamp);
                 self.jitter.add(packet.at, timestamp);
                 self.note_gap(before, (sequence, timestamp), &newest.payload, packet.at);
-                self.target.known(packet.at, timestamp, Known::Itself);
+                self.target.known(packet.at, timestamp, Known::Itself, 1.0);
             }
-            Arrived::Overtaken if unknown => self.target.known(packet.at, timestamp, Known::Itself),
-            Arrived::Resent if unknown => self.target.known(packet.at, timestamp, Known::Recovered),
-            Arrived::Overtaken | Arrived::Resent => {}
+            Arrived::Overtaken if unknown.is_some() => {
+                self.target.known(packet.at, timestamp, Known::Itself, 1.0);
+            }
+            Arrived::Overtaken => {}
+            Arrived::Resent => self.note_recovered(packet.at, timestamp, unknown),
             Arrived::Duplicate => {
                 self.counts.duplicate += 1;
                 return None;
@@ -246,16 +254,23 @@ impl JitterBuffer {
     /// By how many samples sound can become shorter at this packet (positive) or has to become longer (negative), where
     /// `unplayed` samples waited before it.
     pub fn surplus(&self, unplayed: usize) -> i64 {
-        let Some(base) = self.target.base() else { return 0 };
         if self.distances.is_empty() {
             return 0;
         }
-        let least = self.distances.iter().copied().fold(f64::INFINITY, f64::min);
-        // A packet is needed when less than 10 ms are left, not when nothing is.
         let spare = unplayed as f32 / SAMPLES_PER_MS;
-        let excess = (least - base) as f32 - spare - self.target.ms();
-        let quanta = (excess / QUANTUM_MS).floor() * QUANTUM_MS;
+        let quanta = (-self.shortage_ms(unplayed) / QUANTUM_MS).floor() * QUANTUM_MS;
         ((spare + quanta) * SAMPLES_PER_MS) as i64
+    }
+
+    /// How much nearer to arrival packets are needed than the target wants.
+    fn shortage_ms(&self, unplayed: usize) -> f32 {
+        let Some(base) = self.target.base() else { return 0.0 };
+        let least = self.distances.iter().copied().fold(f64::INFINITY, f64::min);
+        if least == f64::INFINITY {
+            return 0.0;
+        }
+        // A packet is needed when less than 10 ms are left, not when nothing is.
+        self.target.ms() - ((least - base) as f32 - unplayed as f32 / SAMPLES_PER_MS)
     }
 
     /// Sound was made longer (positive) or shorter by so many samples.
@@ -345,10 +360,18 @@ impl JitterBuffer {
             let begins = this.1 - back * each;
             let by_deep = deep.is_some_and(|(from, to)| back * each <= from as i64 && (back - 1) * each >= to as i64);
             let known = by_deep || back * each <= fec;
-            self.losses.gap(this.0 - back, begins, each, at, known);
+            self.losses.gap(this.0 - back, begins, each, at, known, lost);
             if known {
-                self.target.known(at, begins, Known::Recovered);
+                self.note_recovered(at, begins, Some(lost));
             }
+        }
+    }
+
+    /// What was lost with so many others in a row is known at last.
+    fn note_recovered(&mut self, at: Duration, timestamp: i64, row: Option<i64>) {
+        if let Some(row) = row {
+            let weight = (1.0 + (row - 1) as f32 * WEIGHT_OF_ROW).min(MOST_WEIGHT);
+            self.target.known(at, timestamp, Known::Recovered, weight);
         }
     }
 
@@ -360,9 +383,8 @@ impl JitterBuffer {
             // Copies are of packets in a row, or of every other; in a pause they are of none that is missing.
             let back = ((next.1 - begins + samples / 2) / samples).max(1);
             next = (next.0 - back, begins);
-            if self.losses.copied(next.0) {
-                self.target.known(at, begins, Known::Recovered);
-            }
+            let row = self.losses.copied(next.0);
+            self.note_recovered(at, begins, row);
             let payload = copy.payload.clone();
             self.wait(begins, Waiting { at, sequence: next.0, samples, way: Way::Copy, payload });
         }
@@ -394,6 +416,7 @@ impl JitterBuffer {
     }
 
     fn take(&mut self, now: Duration, unplayed: usize) -> Next {
+        self.settle_late(unplayed);
         let Some((timestamp, packet)) = self.waiting.pop_first() else { return Next::Wait };
         let made = self.position.as_ref().map_or(timestamp, Position::made);
         let skip = (made - timestamp).clamp(0, packet.samples);
@@ -416,6 +439,17 @@ impl JitterBuffer {
         }
         let waited = now.saturating_sub(packet.at);
         Next::Packet { payload: packet.payload, way: packet.way, skip: skip as usize, waited, leap }
+    }
+
+    /// What was made up while a packet was late delays playout as far as the target wants that.
+    fn settle_late(&mut self, unplayed: usize) {
+        let wanted = self.shortage_ms(unplayed).max(0.0);
+        let Some(position) = &mut self.position else { return };
+        let late = position.awaiting as f32 / SAMPLES_PER_MS;
+        if late <= LATE_MS && late > wanted {
+            position.made_up += ((late - wanted) * SAMPLES_PER_MS) as i64;
+        }
+        position.awaiting = 0;
     }
 
     /// A packet that waits with deep redundancy for these samples, and how far before it they are.

@@ -68,8 +68,10 @@ pub struct ReceiveSide {
     paused: usize,
     /// Samples in a row that nobody hears.
     faint: usize,
-    /// Samples since the speed was changed.
-    steady: usize,
+    /// Samples in a row that were played too early.
+    early: usize,
+    /// The loudest of late, root of mean square.
+    level: f32,
     decoded_in_row: u32,
     tally: Tally,
     /// Samples played and made up since the last feedback.
@@ -100,10 +102,12 @@ const REST_FROM: usize = 100 * 48;
 const FINE: Tolerance = Tolerance(0.85);
 const ROUGH: Tolerance = Tolerance(0.4);
 const FAR_OFF: i64 = 60 * 48;
-/// While not far off, the speed changes that often at most.
-const SELDOM: usize = 80 * 48;
-/// A smaller gain of delay than this is not worth a change where it could be heard.
-const WORTH: i64 = 8 * 48;
+/// Speech is not lengthened before it was too early for so long: a pause comes soon, and there it costs nothing.
+const PATIENCE: usize = 1000 * 48;
+/// So much below the level of late it is a pause: 32 dB.
+const PAUSE: f32 = 0.025;
+/// The level of late is forgotten within two seconds.
+const FORGET: f32 = 0.99;
 /// One change of speed at a time, so that it stays unheard.
 const STRETCH_MOST: usize = 480;
 
@@ -133,7 +137,8 @@ impl ReceiveSide {
             missing: 0,
             paused: 0,
             faint: 0,
-            steady: 0,
+            early: 0,
+            level: 0.0,
             decoded_in_row: 0,
             tally: Tally::default(),
             told: (0, 0),
@@ -277,17 +282,18 @@ impl ReceiveSide {
 
     /// Makes a piece longer or shorter where playout is off its target.
     fn stretch(&mut self, piece: &mut Piece, unplayed: usize) {
-        self.steady = self.steady.saturating_add(piece.len());
         let surplus = self.jitter.surplus(unplayed);
+        self.early = if surplus < 0 { self.early.saturating_add(piece.len()) } else { 0 };
+        let level = piece.level();
+        self.level = level.max(self.level * FORGET);
         if !self.mechanisms.stretch || self.broken || surplus == 0 {
             return;
         }
-        let far = surplus.abs() > FAR_OFF;
-        let tolerance = if far { ROUGH } else { FINE };
-        let heard = piece.peak() > FAINT;
-        if heard && !far && (self.steady < SELDOM || (0..WORTH).contains(&surplus)) {
+        let (pause, far) = (level <= PAUSE * self.level, surplus.abs() > FAR_OFF);
+        if !pause && !far && self.early < PATIENCE {
             return;
         }
+        let tolerance = if pause || far { ROUGH } else { FINE };
         let most = STRETCH_MOST.min(surplus.unsigned_abs() as usize);
         let change = if surplus > 0 {
             -(self.line.shorten(piece, most, tolerance) as i64)
@@ -295,7 +301,6 @@ impl ReceiveSide {
             self.line.lengthen(piece, most, tolerance) as i64
         };
         if change != 0 {
-            self.steady = 0;
             self.jitter.stretched(change);
             self.tally.stretched += change.unsigned_abs() as u32;
         }

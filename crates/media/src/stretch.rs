@@ -191,8 +191,7 @@ fn best(range: (usize, usize), likeness: impl Fn(usize, usize) -> f32) -> Option
     let (shortest, longest) = range;
     let weigh = |(lag, alike): &(usize, f32)| alike - *lag as f32 * 1e-5;
     let greatest = |a: &(usize, f32), b: &(usize, f32)| weigh(a).total_cmp(&weigh(b));
-    let (near, _) =
-        (shortest..=longest).step_by(STEP).map(|lag| (lag, likeness(lag, STEP))).max_by(greatest)?;
+    let (near, _) = (shortest..=longest).step_by(STEP).map(|lag| (lag, likeness(lag, STEP))).max_by(greatest)?;
     ((near + 1).saturating_sub(STEP).max(shortest)..=(near + STEP - 1).min(longest))
         .map(|lag| (lag, likeness(lag, 1)))
         .max_by(greatest)

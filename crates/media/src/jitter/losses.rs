@@ -47,6 +47,8 @@ struct Missing {
     copied: bool,
     /// Its sound can be had.
     known: bool,
+    /// How many were lost in a row with it.
+    row: i64,
 }
 
 /// What a packet turns out to be.
@@ -95,10 +97,6 @@ impl Losses {
         self.round_trip_ms = ms.filter(|ms| ms.is_finite() && *ms >= 0.0);
     }
 
-    pub fn highest(&self) -> Option<i64> {
-        self.highest
-    }
-
     /// How many the far side sent since the first that came.
     pub fn expected(&self) -> u32 {
         self.highest.map_or(0, |highest| (highest - self.first + 1).clamp(0, i64::from(u32::MAX)) as u32)
@@ -139,8 +137,9 @@ impl Losses {
 
     /// The packet `sequence` has not come, its sound may begin at `timestamp` and last `samples`; `known` if that can be
     /// had from what did come.
-    pub fn gap(&mut self, sequence: i64, timestamp: i64, samples: i64, at: Duration, known: bool) {
-        let missing = Missing { timestamp, since: at, asked: 0, last_asked: at, lost: false, copied: false, known };
+    pub fn gap(&mut self, sequence: i64, timestamp: i64, samples: i64, at: Duration, known: bool, row: i64) {
+        let missing =
+            Missing { timestamp, since: at, asked: 0, last_asked: at, lost: false, copied: false, known, row };
         self.missing.insert(sequence, missing);
         if self.missing.len() > CAPACITY {
             self.missing.pop_first();
@@ -152,16 +151,18 @@ impl Losses {
         self.gaps.samples += samples as f32;
     }
 
-    /// The sound of `sequence` came otherwise. Whether it could not be had before.
-    pub fn copied(&mut self, sequence: i64) -> bool {
-        let Some(missing) = self.missing.get_mut(&sequence) else { return false };
-        missing.copied = true;
-        !std::mem::replace(&mut missing.known, true)
+    /// The sound of `sequence` came otherwise. If it could not be had before: how many were lost in a row with it.
+    pub fn copied(&mut self, sequence: i64) -> Option<i64> {
+        let unknown = self.unknown(sequence);
+        if let Some(missing) = self.missing.get_mut(&sequence) {
+            (missing.copied, missing.known) = (true, true);
+        }
+        unknown
     }
 
-    /// Whether the sound of `sequence` is missing, and cannot be had.
-    pub fn unknown(&self, sequence: i64) -> bool {
-        self.missing.get(&sequence).is_some_and(|missing| !missing.known)
+    /// If the sound of `sequence` is missing, and cannot be had: how many were lost in a row with it.
+    pub fn unknown(&self, sequence: i64) -> Option<i64> {
+        self.missing.get(&sequence).filter(|missing| !missing.known).map(|missing| missing.row)
     }
 
     /// What is worth asking for now, where an answer that is there at `at` would be useful for sound that begins at a
@@ -262,18 +263,16 @@ mod tests {
         losses.set_round_trip(round_trip_ms);
         losses.arrived(10, 0 * MS);
         losses.arrived(13, 60 * MS);
-        losses.gap(11, 960, 960, 60 * MS, false);
-        losses.gap(12, 1920, 960, 60 * MS, true);
+        losses.gap(11, 960, 960, 60 * MS, false, 2);
+        losses.gap(12, 1920, 960, 60 * MS, true, 2);
         losses
     }
 
     #[test]
     fn what_is_missing_is_asked_for_at_once_and_again_after_a_round_trip() {
         let mut losses = with_gap(Some(30.0));
-        let asked: Vec<(u32, Vec<u16>)> = (60..300)
-            .map(|ms| (ms, losses.ask(ms * MS, |_, _| true)))
-            .filter(|(_, asked)| !asked.is_empty())
-            .collect();
+        let asked: Vec<(u32, Vec<u16>)> =
+            (60..300).map(|ms| (ms, losses.ask(ms * MS, |_, _| true))).filter(|(_, asked)| !asked.is_empty()).collect();
         let both = vec![11, 12];
         assert_eq!(asked, [(60, both.clone()), (110, both.clone()), (160, both.clone()), (210, both)]);
     }
@@ -281,7 +280,7 @@ mod tests {
     #[test]
     fn what_would_come_too_late_or_has_come_otherwise_is_not_asked_for() {
         let mut losses = with_gap(Some(30.0));
-        assert!(losses.copied(11) && !losses.copied(12));
+        assert_eq!((losses.copied(11), losses.copied(11), losses.copied(12)), (Some(2), None, None));
         assert!(losses.ask(61 * MS, |_, _| true).is_empty());
         assert_eq!(with_gap(Some(30.0)).ask(61 * MS, |at, timestamp| at == 101 * MS && timestamp > 960), [12]);
         assert!(with_gap(Some(250.0)).ask(61 * MS, |_, _| true).is_empty());
@@ -293,7 +292,7 @@ mod tests {
         let mut asked = 0;
         for i in 0..2000u32 {
             losses.arrived(i64::from(i) * 2, i * 40 * MS);
-            losses.gap(i64::from(i) * 2 - 1, 0, 960, i * 40 * MS, false);
+            losses.gap(i64::from(i) * 2 - 1, 0, 960, i * 40 * MS, false, 1);
             asked += losses.ask(i * 40 * MS, |_, _| true).len();
         }
         assert!(asked <= 70, "{asked}");
@@ -307,7 +306,7 @@ mod tests {
         assert_eq!(losses.arrived(12, 95 * MS), Arrived::Resent);
         assert_eq!(losses.arrived(12, 96 * MS), Arrived::Duplicate);
         losses.arrived(15, 120 * MS);
-        losses.gap(14, 2880, 960, 120 * MS, false);
+        losses.gap(14, 2880, 960, 120 * MS, false, 1);
         assert!(losses.ask(125 * MS, |_, _| true).is_empty());
         assert_eq!(losses.ask(127 * MS, |_, _| true), [14]);
         losses.feedback(127 * MS, 0.0, 0.0, None);
@@ -324,7 +323,7 @@ mod tests {
         for i in 1..60i64 {
             let at = 20 * i as u32 * MS;
             if i % 10 < 3 {
-                losses.gap(i, 960 * i, 960, at, false);
+                losses.gap(i, 960 * i, 960, at, false, 3);
             } else {
                 losses.arrived(i, at);
             }

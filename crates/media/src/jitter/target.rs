@@ -2,8 +2,8 @@
 //!
 //! Each frame's delay is measured against the fastest packets of the last ten seconds, at its first useful arrival, by
 //! whichever way it became known. Two histograms keep these delays, one of the last two seconds, which sees at once that
-//! something changed, and one of the last ten, which does not forget at once; the larger of their optima is the target.
-//! The optimum is where a millisecond more of delay costs as much as the frames that it would still save.
+//! something changed, and one of the last sixteen, which settles; the larger of their optima is the target, where moving it
+//! gains enough. The optimum is where a millisecond more of delay costs as much as the frames that it would still save.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,18 +13,22 @@ const BUCKETS: usize = 256;
 /// Frames that the quick histogram looks back,
 const QUICK: u32 = 100;
 /// and the slow one.
-const SLOW: u32 = 500;
+const SLOW: u32 = 800;
 /// One percent of frames that have to be made up counts as much as so many milliseconds of delay. By PESQ a percent costs
-/// 0.05 to 0.1 (docs/sound.md); by ITU-T G.107 15 ms cost nothing below 150 ms in all, so this rather leans to whole sound.
-const PERCENT_MS: f32 = 15.0;
+/// 0.05 to 0.1 (docs/sound.md); by ITU-T G.107 13 ms cost nothing below 150 ms in all, so this rather leans to whole sound.
+const PERCENT_MS: f32 = 13.0;
 /// Waiting for what was lost is worth that much; beyond, only for what is merely late.
-pub const MOST_FOR_RECOVERY_MS: f32 = 220.0;
+pub const MOST_FOR_RECOVERY_MS: f32 = 165.0;
 /// No target is closer: what a packet may be late without any network.
 const LEAST_MS: f32 = 2.0;
 const MOST_MS: f32 = 400.0;
 /// Until enough is known.
-const FIRST_MS: f32 = 10.0;
+const FIRST_MS: f32 = 6.0;
 const ENOUGH: u32 = 10;
+/// What a change of the target must gain: each costs a change of speed.
+const WORTH_MS: f32 = 8.0;
+/// And what the quick histogram, to which chance does much, must see to be heard: two frames of a hundred.
+const ALARM_MS: f32 = 20.0;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Of the fastest packets one of each piece of the window is kept.
 const PIECE: Duration = Duration::from_millis(250);
@@ -38,6 +42,10 @@ pub enum Known {
 
 pub struct Target {
     ms: f32,
+    /// As the slow histogram has it.
+    settled: f32,
+    /// The quick one has more.
+    alarmed: bool,
     fastest: Fastest,
     quick: Delays,
     slow: Delays,
@@ -49,6 +57,8 @@ impl Default for Target {
     fn default() -> Self {
         Self {
             ms: FIRST_MS,
+            settled: FIRST_MS,
+            alarmed: false,
             fastest: Fastest::default(),
             quick: Delays::new(QUICK),
             slow: Delays::new(SLOW),
@@ -81,20 +91,28 @@ impl Target {
     }
 
     /// The frame that begins at `timestamp` can be played since `at`.
-    pub fn known(&mut self, at: Duration, timestamp: i64, how: Known) {
+    /// It counts `weight` times.
+    pub fn known(&mut self, at: Duration, timestamp: i64, how: Known, weight: f32) {
         let Some(base) = self.fastest.base else { return };
         let delay = (transit(at, timestamp) - base) as f32;
         let delay = match how {
             Known::Itself => Some(delay),
             Known::Recovered => (delay <= MOST_FOR_RECOVERY_MS).then_some(delay),
         };
-        self.quick.enter(delay);
-        self.slow.enter(delay);
-        if self.quick.entered >= ENOUGH {
-            self.ms = self.quick.best().max(self.slow.best()).clamp(LEAST_MS, MOST_MS);
-        } else {
-            self.ms = self.ms.max(delay.unwrap_or(0.0).min(MOST_MS));
+        self.quick.enter(delay, weight);
+        self.slow.enter(delay, weight);
+        if self.quick.entered < ENOUGH {
+            self.settled = self.settled.max(delay.unwrap_or(0.0).min(MOST_MS));
+            self.ms = self.settled;
+            return;
         }
+        let (best, gain) = self.slow.best(self.settled);
+        if gain > WORTH_MS {
+            self.settled = best;
+        }
+        let (best, gain) = self.quick.best(self.settled);
+        self.alarmed = best > self.settled && gain > if self.alarmed { WORTH_MS } else { ALARM_MS };
+        self.ms = if self.alarmed { best } else { self.settled }.clamp(LEAST_MS, MOST_MS);
     }
 
     /// Another stream: its clock is another, the network is the same.
@@ -123,8 +141,7 @@ impl Fastest {
             Some((begun, least)) if at.saturating_sub(*begun) < PIECE => *least = least.min(transit),
             Some(_) | None => self.pieces.push_back((at, transit)),
         }
-        while self.pieces.len() > 1
-            && self.pieces.front().is_some_and(|(begun, _)| at.saturating_sub(*begun) > WINDOW)
+        while self.pieces.len() > 1 && self.pieces.front().is_some_and(|(begun, _)| at.saturating_sub(*begun) > WINDOW)
         {
             self.pieces.pop_front();
         }
@@ -147,12 +164,12 @@ impl Delays {
     }
 
     /// One more frame; `None` when no delay would have helped it.
-    fn enter(&mut self, delay_ms: Option<f32>) {
+    fn enter(&mut self, delay_ms: Option<f32>, times: f32) {
         self.entered = (self.entered + 1).min(self.window);
         let weight = 1.0 / self.entered as f32;
         self.shares.iter_mut().for_each(|share| *share *= 1.0 - weight);
         if let Some(delay) = delay_ms {
-            self.shares[((delay.max(0.0) / BUCKET_MS) as usize).min(BUCKETS - 1)] += weight;
+            self.shares[((delay.max(0.0) / BUCKET_MS) as usize).min(BUCKETS - 1)] += weight * times;
         }
     }
 
@@ -163,16 +180,21 @@ impl Delays {
         self.shares[0] += first;
     }
 
-    fn best(&self) -> f32 {
-        let (mut beyond, mut best, mut least) = (0.0, 0, f32::INFINITY);
+    /// The delay that costs the least, and by how much less than `other`.
+    fn best(&self, other: f32) -> (f32, f32) {
+        let (mut beyond, mut best, mut least, mut others) = (0.0, 0.0, f32::INFINITY, f32::INFINITY);
         for (bucket, share) in self.shares.iter().enumerate().rev() {
-            let cost = (bucket + 1) as f32 * BUCKET_MS + beyond * 100.0 * PERCENT_MS;
+            let delay = (bucket + 1) as f32 * BUCKET_MS;
+            let cost = delay + beyond * 100.0 * PERCENT_MS;
             if cost < least {
-                (best, least) = (bucket, cost);
+                (best, least) = (delay, cost);
+            }
+            if delay >= other {
+                others = cost;
             }
             beyond += share;
         }
-        (best + 1) as f32 * BUCKET_MS
+        (best, others - least)
     }
 }
 
@@ -186,7 +208,7 @@ mod tests {
         let after = |(i, delay): (usize, f32)| {
             let (at, timestamp) = (Duration::from_secs_f32(1.0 + 0.02 * i as f32 + delay / 1000.0), i as i64 * 960);
             target.arrived(at, timestamp);
-            target.known(at, timestamp, Known::Itself);
+            target.known(at, timestamp, Known::Itself, 1.0);
             target.ms()
         };
         delays.into_iter().enumerate().map(after).collect()
@@ -196,15 +218,15 @@ mod tests {
     fn it_rises_within_a_few_frames_and_falls_within_seconds() {
         let late = |i: usize| if (500..600).contains(&i) && i.is_multiple_of(3) { 70.0 } else { 0.0 };
         let targets = targets((0..2500).map(late));
-        assert!(targets[499] < 5.0);
+        assert!(targets[499] <= FIRST_MS);
         assert!(targets[520] >= 70.0, "{}", targets[520]);
-        assert!(targets[700] >= 70.0 && targets[2400] < 5.0);
+        assert!(targets[650] >= 70.0 && targets[2400] < 10.0);
     }
 
     #[test]
     fn one_late_frame_is_not_worth_its_delay() {
         let targets = targets((0..1000).map(|i| if i == 500 { 60.0 } else { 0.0 }));
-        assert!(targets[20..].iter().all(|target| *target < 5.0));
+        assert!(targets[20..].iter().all(|target| *target <= FIRST_MS));
     }
 
     #[test]
@@ -212,6 +234,6 @@ mod tests {
         let targets = targets((0..2000).map(|i| if i < 500 { 10.0 } else { 60.0 }));
         assert!(targets[520] >= 50.0);
         // Ten seconds later the longer way is what delays count from.
-        assert!(targets[1100..].iter().all(|target| *target < 5.0), "{}", targets[1100]);
+        assert!(targets[1100..].iter().all(|target| *target < 10.0), "{}", targets[1100]);
     }
 }

@@ -46,6 +46,11 @@ impl Piece {
         }
     }
 
+    /// Root of mean square of what both channels have in common.
+    pub fn level(&self) -> f32 {
+        (self.mid.iter().map(|s| s * s).sum::<f32>() / self.mid.len().max(1) as f32).sqrt()
+    }
+
     /// The loudest sample of either channel.
     pub fn peak(&self) -> f32 {
         self.mid.iter().chain(&self.side).fold(0.0, |most, sample| most.max(sample.abs()))
