@@ -505,6 +505,11 @@ impl Thread {
                 let mut road = Road::new(abilities);
                 road.set_original(self.original);
                 self.roads.insert(id, Lane { road, abilities });
+                if !abilities.nack
+                    && let Err(error) = self.hearing.ask_nothing(id)
+                {
+                    tracing::warn!(%error, ?id, "no decoder");
+                }
                 self.plan(Instant::now());
             }
             Order::Forget(id) => {
@@ -517,6 +522,7 @@ impl Thread {
             Order::Mute(muted) => {
                 self.muted = muted;
                 self.send.set_muted(muted);
+                self.muted_voice.forget();
                 if muted {
                     self.end_voice();
                 }
@@ -585,6 +591,7 @@ impl Thread {
                 }
                 input.idle = None;
                 if self.muted {
+                    self.send.muted(sound);
                     let said = !self.roads.is_empty() && self.muted_voice.hear(sound, now - self.epoch);
                     *sound = Sound::SILENCE;
                     if said {

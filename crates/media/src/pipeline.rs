@@ -10,6 +10,8 @@
 //! The engine drives them by its devices; the sound laboratory drives them as fast as they run.
 
 pub use crate::jitter::Counts;
+pub use crate::muted::MutedVoice;
+pub use crate::own_voice::OwnVoice;
 pub use crate::processing::Processor;
 pub use crate::receive::{ReceiveSide, Received};
 pub use crate::road::{Road, RoadFigures};

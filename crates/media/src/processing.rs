@@ -96,6 +96,13 @@ impl Processor {
         self.narrow(sound);
     }
 
+    /// Takes the echo out of what a muted microphone gives, so that the canceller stays at work and a far voice is not
+    /// taken for ours. The other stages rest.
+    pub fn muted(&mut self, sound: &mut Sound) {
+        self.high_pass.process(&mut sound.mid);
+        self.canceller.process(&mut sound.mid);
+    }
+
     /// One channel while sound is processed, both while it is not.
     fn narrow(&mut self, sound: &mut Sound) {
         let to = if works(self.wanted) { 0.0 } else { 1.0 };

@@ -70,6 +70,12 @@ impl SendSide {
         self.processor.played(sound);
     }
 
+    /// What a muted microphone gives, cleaned in place of the echo of what is played, and kept nowhere; silence is what is
+    /// then given to [`Self::captured`].
+    pub fn muted(&mut self, sound: &mut Sound) {
+        self.processor.muted(sound);
+    }
+
     /// By how many decibels the canceller lowers the echo; `None` while there was none to be lowered.
     pub fn echo_return_loss_db(&self) -> Option<f32> {
         self.processor.echo_return_loss_db()
@@ -121,11 +127,8 @@ impl SendSide {
     fn process(&mut self, sound: &mut Sound) {
         if self.muted {
             *sound = Sound::SILENCE;
-        }
-        self.processor.captured(sound);
-        if self.muted {
-            // The processing still rings with what came before.
-            *sound = Sound::SILENCE;
+        } else {
+            self.processor.captured(sound);
         }
     }
 
