@@ -2,22 +2,19 @@
 //!
 //! Pictures of every step are left in target/screenshots.
 
+#[path = "windows/app.rs"]
+mod app;
+#[path = "windows/sound.rs"]
+mod sound;
 mod support;
 
 use anyhow::{Context, Result, ensure};
+use app::{App, Devices, Guest, MICROPHONE, SPEAKER};
 use bellwire_client::recording::level_dbfs;
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 use support::{PATIENCE, Speeches, assert_heard, folder, make_room, until};
 use thirtyfour::prelude::*;
-use thirtyfour::{Capabilities, WindowHandle};
-use xtask::cli::{bind_arguments, wav};
-use xtask::rig::{Desk, Driver, Plugged, Process, tethered, wait_for};
 use xtask::server::{Seeded, Server};
-
-const MICROPHONE: &str = "microphone";
-const SPEAKER: &str = "speaker";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn two_windows_call_and_hear_each_other() -> Result<()> {
@@ -383,216 +380,4 @@ fn no_error_logged(apps: &[&App], server: &Server) -> Result<()> {
         ensure!(errors.is_empty(), "{}: {errors:#?}", log.display());
     }
     Ok(())
-}
-
-/// A `bellwire-cli` in a room or a match; dropping it ends it.
-struct Guest {
-    process: Process,
-    events: PathBuf,
-}
-
-impl Guest {
-    fn start(dir: &Path, task: &[&str], says: &Path, writes: &str) -> Result<Self> {
-        let (events, log) = (dir.join("guest-events.json"), dir.join("guest.log"));
-        let mut command = tethered(xtask::built("debug", "bellwire-cli"));
-        command.args(task).args(["--events", "json", "--say", writes, "--input", &wav(says)]);
-        command.args(["--output", &wav(&dir.join("guest-hears.wav"))]).args(bind_arguments());
-        let process = Process::spawn_apart(command, "bellwire-cli", &events, &log)?;
-        Ok(Self { process, events })
-    }
-
-    fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<()> {
-        wait_for(what, PATIENCE, || {
-            let text = std::fs::read_to_string(&self.events)?;
-            let said = text.lines().filter_map(|line| serde_json::from_str(line).ok()).any(|event| wanted(&event));
-            ensure!(said || !self.process.has_ended(), "the guest ended without it; see {}", self.events.display());
-            Ok(said.then_some(()))
-        })
-    }
-}
-
-/// What a desk has before the app is started.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Devices {
-    Both,
-    SpeakerAlone,
-}
-
-/// The desktop app at a desk of its own. Dropping it ends its session, then the app, then the desk.
-struct App {
-    name: &'static str,
-    web: WebDriver,
-    main: WindowHandle,
-    log: PathBuf,
-    _driver: Driver,
-    microphone: Option<[Plugged; 2]>,
-    desk: Desk,
-}
-
-impl App {
-    async fn open(dir: &Path, name: &'static str, arguments: &[&str], devices: Devices) -> Result<Self> {
-        let desk = Desk::start(&dir.join(name))?;
-        desk.sound.plug_speaker(SPEAKER)?;
-        let microphone = match devices {
-            Devices::Both => Some(desk.sound.plug_microphone(MICROPHONE)?),
-            Devices::SpeakerAlone => None,
-        };
-        let log = dir.join(format!("{name}.log"));
-        let driver = Driver::webkit(&log, desk.env())?;
-        let mut all: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        all.extend(bind_arguments());
-        let mut capabilities = Capabilities::new();
-        let app = json!({ "binary": xtask::built("debug", "bellwire"), "args": all });
-        capabilities.set("webkitgtk:browserOptions", app)?;
-        let web = WebDriver::builder(&driver.url, capabilities)
-            .request_timeout(Duration::from_secs(60))
-            .await
-            .with_context(|| format!("the app does not start; see {}", log.display()))?;
-        let main = web.window().await?;
-        Ok(Self { name, web, main, log, _driver: driver, microphone, desk })
-    }
-
-    /// Waits until the window shows this screen.
-    async fn on(&self, screen: &str) -> Result<()> {
-        let what = format!("the {} sees the screen {screen}", self.name);
-        let seen = until(&what, async || {
-            let now = self.web.execute("return document.body.dataset.screen", []).await?.json().clone();
-            Ok((now == screen).then_some(()))
-        })
-        .await;
-        if seen.is_err() {
-            self.picture("failed", screen)?;
-        }
-        seen
-    }
-
-    /// Presses a button once it can be pressed.
-    async fn press(&self, button: &str) -> Result<()> {
-        until(&format!("the {} presses {button}", self.name), async || {
-            let element = self.web.find(By::Css(button)).await?;
-            Ok(if element.is_enabled().await? { Some(element.click().await?) } else { None })
-        })
-        .await
-    }
-
-    /// Presses a button of a window that goes away by it, and returns to the main one.
-    async fn press_away(&self, button: &str) -> Result<()> {
-        let element = self.web.find(By::Css(button)).await?;
-        // The window may be gone before the driver has seen the press through.
-        if let Err(error) = element.click().await
-            && !error.to_string().contains("no such window")
-        {
-            return Err(error.into());
-        }
-        Ok(self.web.switch_to_window(self.main.clone()).await?)
-    }
-
-    async fn type_into(&self, field: &str, text: &str) -> Result<()> {
-        let element = self.web.find(By::Css(field)).await?;
-        element.clear().await?;
-        Ok(element.send_keys(text).await?)
-    }
-
-    async fn type_keys(&self, field: &str, key: Key) -> Result<()> {
-        Ok(self.web.find(By::Css(field)).await?.send_keys(key).await?)
-    }
-
-    /// Ctrl+Shift and a letter, wherever the focus is.
-    async fn chord(&self, letter: &str) -> Result<()> {
-        let body = self.web.find(By::Css("body")).await?;
-        Ok(body.send_keys(Key::Control + Key::Shift + letter).await?)
-    }
-
-    async fn pick_person(&self, role: &str) -> Result<()> {
-        until(&format!("the {} is among the people", self.name), async || {
-            for person in self.web.find_all(By::Css("[data-person]")).await? {
-                if person.text().await?.contains(role) {
-                    return Ok(Some(person.click().await?));
-                }
-            }
-            Ok(None)
-        })
-        .await
-    }
-
-    async fn has_card(&self, seeded: &Seeded) -> Result<()> {
-        until(&format!("the {} sees the booking", self.name), async || {
-            let card = format!("[data-booking=\"{}\"]", seeded.booking);
-            self.web.find(By::Css(card)).await?;
-            Ok(Some(()))
-        })
-        .await
-    }
-
-    async fn text(&self, element: &str) -> Result<String> {
-        Ok(self.web.find(By::Css(element)).await?.text().await?)
-    }
-
-    /// The driver takes what is cut off with an ellipsis for invisible, and gives no text of it.
-    async fn content(&self, element: &str) -> Result<String> {
-        Ok(self.web.find(By::Css(element)).await?.prop("textContent").await?.unwrap_or_default())
-    }
-
-    async fn mark(&self, element: &str, attribute: &str) -> Result<String> {
-        let value = self.web.find(By::Css(element)).await?.attr(attribute).await?;
-        value.with_context(|| format!("{element} has no {attribute}"))
-    }
-
-    /// Waits for a text that says something: one sentence at least.
-    async fn sentence(&self, element: &str) -> Result<String> {
-        until(&format!("the {} is told in {element}", self.name), async || {
-            Ok(Some(self.text(element).await?).filter(|text| text.ends_with('.')))
-        })
-        .await
-    }
-
-    async fn notice(&self, id: &str) -> Result<()> {
-        let said = self.sentence(&format!("[data-notice=\"{id}\"] .words")).await;
-        if said.is_err() {
-            self.picture("failed", id)?;
-        }
-        println!("{}: {}", self.name, said?);
-        Ok(())
-    }
-
-    /// Waits until the check says this.
-    async fn says(&self, line: &str) -> Result<()> {
-        until(&format!("the check says {line}"), async || {
-            Ok((self.mark("#trial-line", "data-verdict").await? == line).then_some(()))
-        })
-        .await
-    }
-
-    async fn no_notice(&self, id: &str) -> Result<()> {
-        until(&format!("the {} is told no more: {id}", self.name), async || {
-            let notices = self.web.find_all(By::Css(format!("[data-notice=\"{id}\"]"))).await?;
-            Ok(notices.is_empty().then_some(()))
-        })
-        .await
-    }
-
-    /// Waits until the page shows that both talk.
-    async fn shows_levels(&self) -> Result<()> {
-        let levels = "const style = document.documentElement.style; \
-                      return ['--own', '--voice'].every((name) => Number(style.getPropertyValue(name)) > 0.3)";
-        until(&format!("the {} sees that both talk", self.name), async || {
-            Ok((self.web.execute(levels, []).await?.json() == true).then_some(()))
-        })
-        .await
-    }
-
-    /// The window that comes up when somebody calls.
-    async fn incoming_window(&self) -> Result<WindowHandle> {
-        until(&format!("a window rings at the {}", self.name), async || {
-            Ok(self.web.windows().await?.into_iter().find(|window| *window != self.main))
-        })
-        .await
-    }
-
-    /// What a person at this desk sees.
-    fn picture(&self, test: &str, step: &str) -> Result<()> {
-        let folder = xtask::target().join("screenshots");
-        std::fs::create_dir_all(&folder)?;
-        self.desk.screenshot(&folder.join(format!("{test}-{step}-{}.png", self.name)))
-    }
 }

@@ -556,3 +556,41 @@ fn kind_for_media(kind: DescriptionKind) -> media::DescriptionKind {
         DescriptionKind::Answer => media::DescriptionKind::Answer,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(sound: &mut Sound, event: media::Event) -> bool {
+        sound.translate(event);
+        sound.heard.pop_front().is_some()
+    }
+
+    #[test]
+    fn a_loudspeaker_that_waits_to_be_allowed_is_shown_with_its_name_until_it_is_used() {
+        let mut sound = Sound::new(media::Config::default());
+        sound.calling = true;
+        let held = media::Event::Device(DeviceEvent::OutputHeld { name: "Laptop".into() });
+        assert!(said(&mut sound, held));
+        assert_eq!(sound.output, DeviceState::Held { name: "Laptop".into() });
+        let used = DeviceEvent::OutputOpened { name: "Laptop".into(), fallback: true };
+        assert!(said(&mut sound, media::Event::Device(used)));
+        assert!(matches!(&sound.output, DeviceState::Open { fallback: true, .. }));
+    }
+
+    #[test]
+    fn speech_is_told_only_while_muted() {
+        let mut sound = Sound::new(media::Config::default());
+        assert!(!said(&mut sound, media::Event::SpeakingMuted));
+        sound.muted = true;
+        assert!(said(&mut sound, media::Event::SpeakingMuted));
+    }
+
+    #[test]
+    fn an_engine_that_is_made_later_rings_where_was_asked_for() {
+        let mut sound = Sound::new(media::Config::default());
+        sound.set_ring(Some(media::DeviceChoice::Named("Loud".into())));
+        assert_eq!(sound.config().ring, Some(media::DeviceChoice::Named("Loud".into())));
+        assert!(sound.engine.is_none());
+    }
+}
