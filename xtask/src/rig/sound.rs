@@ -27,6 +27,9 @@ impl Sound {
         let socket = dir.join("native");
         // The server lets everybody in, but takes a client for broken that has no cookie of this length.
         std::fs::write(dir.join("cookie"), [0; 256])?;
+        // Of a server of 44,100 Hz, some programs ask for that rate of every device.
+        std::fs::create_dir_all(dir.join("pulse"))?;
+        std::fs::write(dir.join("pulse/daemon.conf"), format!("default-sample-rate = {RATE}\n"))?;
         let mut command = tethered("pulseaudio");
         command
             .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--log-target=stderr"])

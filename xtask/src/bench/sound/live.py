@@ -22,6 +22,7 @@ from scipy.signal import resample_poly
 from score import SPEECH, pieces, silent, warped, wideband
 
 LEAD, WINDOW, REST = 8, 8, 1
+BLOCK = RATE // 50
 RECORDED = 48_000
 
 
@@ -42,6 +43,15 @@ def speech(folder, seconds):
         write(f"{folder}/{name}.wav", resample_poly(clip, 3, 1), 3 * RATE)
 
 
+def levels(samples):
+    blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    return np.sqrt(np.mean(blocks**2, axis=1))
+
+
+def quiet(samples):
+    return np.sum(levels(samples) < SPEECH * 10 ** (-30 / 20)) * BLOCK / RATE
+
+
 def judge(recording, begin, end):
     both = np.fromfile(recording, dtype="<i2")
     both = both[: len(both) // 2 * 2].reshape(-1, 2) / 32_768.0
@@ -52,21 +62,23 @@ def judge(recording, begin, end):
     clip, heard = (resample_poly(both[:, channel], 1, RECORDED // RATE) for channel in (0, 1))
     if len(clip) < end * RATE:
         raise SystemExit(f"the recording ends after {len(clip) / RATE:.1f} s")
-    found, spoken, scores, silence = [], 0, [], 0.0
+    found, spoken, scores, silence, beyond = [], 0, [], 0.0, 0.0
     for start in range(begin, end, WINDOW):
         stop = min(start + WINDOW, end)
         here, count = pieces(clip, heard, start, stop)
         spoken += count
         part = clip[start * RATE : stop * RATE]
-        blocks = part[: len(part) // 320 * 320].reshape(-1, 320)
-        speaking = float(np.sum(np.sqrt(np.mean(blocks**2, axis=1)) > SPEECH)) * 0.02
-        if not here:
-            scores.append(1.0)
-            silence += speaking
-            continue
         found += here
-        scores.append(wideband(clip, heard, start, stop, float(np.median([lag for _, lag in here]))))
-        silence += speaking * silent(part, warped(heard, here, start, stop))
+        lags = [lag for _, lag in here or found]
+        lag = float(np.median(lags)) if lags else 0.0
+        scores.append(wideband(clip, heard, start, stop, lag))
+        if len(here) > count / 2:
+            speaking = np.sum(levels(part) > SPEECH) * BLOCK / RATE
+            silence += float(speaking) * silent(part, warped(heard, here, start, stop))
+        else:
+            # Not known block by block what was meant: what was heard has so much more silence than what was said.
+            first = int((start + lag) * RATE)
+            beyond += float(quiet(heard[first : first + len(part)]) - quiet(part))
     lags = [lag * 1000.0 for _, lag in found]
     print(
         json.dumps({
@@ -75,7 +87,7 @@ def judge(recording, begin, end):
             "delay_95_ms": float(np.percentile(lags, 95)) if lags else None,
             "pesq": float(np.mean(scores)),
             "windows": scores,
-            "silent_s": silence,
+            "silent_s": silence + max(0.0, beyond),
             "found": len(found),
             "speech": spoken,
         })
