@@ -7,7 +7,7 @@
 use crate::audio::{ConnectionId, Heard, Note, Ours, Packet, Sent};
 use crate::opus::OpusError;
 use crate::own_voice::OwnVoice;
-use crate::pipeline::{ReceiveSide, RoadFigures};
+use crate::pipeline::{Mechanisms, ReceiveSide, RoadFigures};
 use crate::voice::Voice;
 use crate::{FRAME, Frame, Leg, Sound};
 use std::collections::BTreeMap;
@@ -119,6 +119,16 @@ impl Hearing {
         }
     }
 
+    /// Nobody sends again on this connection, so what is missing is not waited for.
+    pub fn ask_nothing(&mut self, id: ConnectionId) -> Result<(), OpusError> {
+        let far_side = self.legs.get_mut(&id.leg);
+        let receiving = far_side.and_then(|far_side| far_side.connection(id));
+        if let Some(receiving) = receiving.filter(|receiving| receiving.last_packet.is_none()) {
+            receiving.side = ReceiveSide::with(Mechanisms { resend: false, ..Mechanisms::default() })?;
+        }
+        Ok(())
+    }
+
     /// The way there and back: what is missing on this connection is worth asking for if it can come in time.
     pub fn set_round_trip(&mut self, id: ConnectionId, ms: Option<f32>) {
         let far_side = self.legs.get_mut(&id.leg);
@@ -131,11 +141,10 @@ impl Hearing {
     pub fn answer(&mut self, time: Duration, asks: impl Fn(ConnectionId) -> bool, tell: &mut impl FnMut(Sent)) {
         for receiving in self.legs.values_mut().flat_map(|far_side| &mut far_side.connections) {
             let id = receiving.id;
-            if asks(id) {
-                let missing = receiving.side.missing(time);
-                if !missing.is_empty() {
-                    tell(Sent::Missing(id, missing));
-                }
+            // It is also what counts losses, whoever can be asked.
+            let missing = receiving.side.missing(time);
+            if !missing.is_empty() && asks(id) {
+                tell(Sent::Missing(id, missing));
             }
             if let Some(feedback) = receiving.side.feedback(time) {
                 receiving.burst_ms = feedback.burst_ms.unwrap_or(0.0);
