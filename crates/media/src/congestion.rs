@@ -38,6 +38,27 @@ struct Seen {
     delay: Option<f32>,
 }
 
+impl Seen {
+    fn low(&self) -> Option<Low> {
+        self.delay.map(|delay| Low { delay, bytes: self.bytes as f32 })
+    }
+}
+
+/// A delay in milliseconds, and the size of what took it.
+#[derive(Clone, Copy)]
+struct Low {
+    delay: f32,
+    bytes: f32,
+}
+
+impl Low {
+    /// Without what a link of so many bits a second takes to carry it: large packets take longer than small ones and are no
+    /// queue.
+    fn waited(&self, carries: f32) -> f32 {
+        self.delay - self.bytes * 8000.0 / carries
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 enum State {
     /// No limit was met.
@@ -78,13 +99,15 @@ const LONGER_AFTER: Duration = Duration::from_secs(4);
 /// When so little came for so long, nothing waits any more.
 const PAUSE: Duration = Duration::from_secs(2);
 /// After the queue is gone: no more than the link carries, so that none comes back.
-const BACK_TO: f32 = 0.95;
+const BACK_TO: f32 = 0.93;
 /// A second's growth below and about what the link did not carry when it was last tried,
-const CAREFUL: f32 = 0.02;
+const CAREFUL: f32 = 0.015;
 /// and above, or where nothing is known.
 const GROWTH: f32 = 0.08;
-/// So far above what was carried nothing of then holds.
-const BEYOND: f32 = 1.05;
+/// So far above what was carried it seems to hold no more; a queue of so little takes a second to be seen,
+const BEYOND: f32 = 1.04;
+/// but so far above it would have been.
+const FAR_BEYOND: f32 = 1.15;
 /// What does not arrive proves nothing: the estimate does not grow past so much of it.
 const PROVEN: f32 = 1.5;
 /// Nobody sends more than 128 kbit/s of original sound with its headers and some copies: no limit.
@@ -114,8 +137,9 @@ impl Congestion {
         }
         self.seen.push_back(Seen { at, bytes: bytes_on_the_wire, delay });
         if let Some((low, jitter)) = self.low_and_jitter() {
-            let lowest = self.lowest.note(at, low);
-            self.judge(at, low - lowest, QUEUE + QUEUE_OF_JITTER * jitter, lowest);
+            let carries = self.carries();
+            let lowest = self.lowest.note(at, low, carries);
+            self.judge(at, low.waited(carries) - lowest, QUEUE + QUEUE_OF_JITTER * jitter, lowest);
         }
     }
 
@@ -130,28 +154,29 @@ impl Congestion {
         Some(bandwidth.max(LEAST) as u32)
     }
 
-    /// How long those packets of the window were under way that jitter delayed least, and how much two that follow each other
-    /// differ, in milliseconds.
-    fn low_and_jitter(&self) -> Option<(f32, f32)> {
-        let mut delays: Vec<f32> = self.seen.iter().filter_map(|seen| self.waited(seen)).collect();
-        if delays.len() < FEWEST {
+    /// Those packets of the window that jitter delayed least, as one, and how much two that follow each other differ, in
+    /// milliseconds.
+    fn low_and_jitter(&self) -> Option<(Low, f32)> {
+        let carries = self.carries();
+        let mut lows: Vec<Low> = self.seen.iter().filter_map(Seen::low).collect();
+        if lows.len() < FEWEST {
             return None;
         }
-        let jitter = delays.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f32>() / (delays.len() - 1) as f32;
-        delays.sort_by(f32::total_cmp);
-        let least = &delays[..delays.len() / 4];
-        Some((least.iter().sum::<f32>() / least.len() as f32, jitter))
+        let differ = |pair: &[Low]| (pair[1].waited(carries) - pair[0].waited(carries)).abs();
+        let jitter = lows.windows(2).map(differ).sum::<f32>() / (lows.len() - 1) as f32;
+        lows.sort_by(|a, b| a.waited(carries).total_cmp(&b.waited(carries)));
+        let least = &lows[..lows.len() / 4];
+        let mean = |of: fn(&Low) -> f32| least.iter().map(of).sum::<f32>() / least.len() as f32;
+        Some((Low { delay: mean(|low| low.delay), bytes: mean(|low| low.bytes) }, jitter))
     }
 
-    /// How long a packet was under way without what a link as narrow as was met takes to carry it: large packets take longer
-    /// than small ones and are no queue.
-    fn waited(&self, seen: &Seen) -> Option<f32> {
-        let carries = match self.state {
+    /// Bits a second that the narrowest link on the way is taken to carry.
+    fn carries(&self) -> f32 {
+        match self.state {
             State::Open => f32::INFINITY,
             State::Drain { capacity, .. } => capacity,
             State::Probe { bandwidth, capacity, .. } => bandwidth.max(capacity),
-        };
-        seen.delay.map(|delay| delay - seen.bytes as f32 * 8000.0 / carries)
+        }
     }
 
     /// Bits a second that arrive.
@@ -165,9 +190,10 @@ impl Congestion {
     /// Bits a second that the link carries: packets that waited come as fast as it can, the others as they were sent. `None`
     /// where few waited.
     fn carried(&self, lowest: f32) -> Option<f32> {
+        let carries = self.carries();
         let (mut bytes, mut seconds) = (0, 0.0);
         for (before, seen) in self.seen.iter().zip(self.seen.iter().skip(1)) {
-            if self.waited(seen).is_none_or(|waited| waited > lowest + WAITED) {
+            if seen.low().is_none_or(|low| low.waited(carries) > lowest + WAITED) {
                 bytes += seen.bytes;
                 seconds += (seen.at - before.at).as_secs_f32();
             }
@@ -205,10 +231,15 @@ impl Congestion {
             }
             State::Probe { at: before, bandwidth, capacity } => {
                 let near = (bandwidth / capacity) < BEYOND;
-                let growth = if near { CAREFUL } else { GROWTH };
+                let above = !near && bandwidth / capacity < FAR_BEYOND;
+                let growth = match (near, above) {
+                    (true, _) => CAREFUL,
+                    (false, true) => GROWTH / 2.0,
+                    (false, false) => GROWTH,
+                };
                 let grown = bandwidth * (1.0 + growth * (at - before).as_secs_f32().min(1.0));
                 let bandwidth = if grown < arriving * PROVEN { grown } else { bandwidth };
-                let capacity = if near { capacity } else { 0.0 };
+                let capacity = if near || above { capacity } else { 0.0 };
                 if bandwidth > UNLIMITED { State::Open } else { State::Probe { at, bandwidth, capacity } }
             }
         };
@@ -219,23 +250,31 @@ impl Congestion {
 /// apart by 100 parts in a million come to 3 ms.
 #[derive(Default)]
 struct Lowest {
-    /// The lowest of each five seconds, the newest last.
-    spans: VecDeque<(Duration, f32)>,
+    /// The lowest of each five seconds, by itself and without what the link took by what was known of it then.
+    spans: VecDeque<(Duration, Low, Low)>,
 }
 
 impl Lowest {
     const SPAN: Duration = Duration::from_secs(5);
     const SPANS: usize = 6;
 
-    fn note(&mut self, at: Duration, low: f32) -> f32 {
+    fn note(&mut self, at: Duration, low: Low, carries: f32) -> f32 {
         match self.spans.back_mut() {
-            Some((since, lowest)) if at < *since + Self::SPAN => *lowest = lowest.min(low),
-            Some(_) | None => self.spans.push_back((at, low)),
+            Some((since, whole, waited)) if at < *since + Self::SPAN => {
+                if low.delay < whole.delay {
+                    *whole = low;
+                }
+                if low.waited(carries) < waited.waited(carries) {
+                    *waited = low;
+                }
+            }
+            Some(_) | None => self.spans.push_back((at, low, low)),
         }
         if self.spans.len() > Self::SPANS {
             self.spans.pop_front();
         }
-        self.spans.iter().map(|(_, lowest)| *lowest).fold(f32::INFINITY, f32::min)
+        let lows = self.spans.iter().flat_map(|(_, whole, waited)| [whole, waited]);
+        lows.map(|low| low.waited(carries)).fold(f32::INFINITY, f32::min)
     }
 
     fn forget(&mut self) {

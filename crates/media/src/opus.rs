@@ -39,6 +39,9 @@ pub struct Settings {
     pub fec: bool,
     /// Each packet describes so many milliseconds of the past; 0 to 1,000, in steps of 10. It is taken out of the bitrate.
     pub dred_ms: u16,
+    /// All packets are equally large, so that no link has to hold what a loud syllable takes more; speech costs 0.01 to 0.07
+    /// PESQ-WB and twice the time to encode.
+    pub steady: bool,
 }
 
 /// What is encoded: it cannot be changed in an encoder that runs.
@@ -85,7 +88,7 @@ impl Encoder {
     /// Holds from the next packet. What does not change costs nothing.
     pub fn set(&mut self, settings: Settings) -> Result<(), OpusError> {
         let old = self.settings.replace(settings);
-        let Settings { bitrate, expected_loss, fec, dred_ms } = settings;
+        let Settings { bitrate, expected_loss, fec, dred_ms, steady } = settings;
         if old.map(|old| old.bitrate) != Some(bitrate) {
             self.control(ffi::OPUS_SET_BITRATE_REQUEST, bitrate as c_int)?;
         }
@@ -98,6 +101,9 @@ impl Encoder {
         if old.map(|old| old.dred_ms) != Some(dred_ms) {
             // In units of 10 ms; libopus refuses more than 1,040 ms.
             self.control(ffi::OPUS_SET_DRED_DURATION_REQUEST, c_int::from(dred_ms.min(1000) / 10))?;
+        }
+        if old.map(|old| old.steady) != Some(steady) {
+            self.control(ffi::OPUS_SET_VBR_REQUEST, c_int::from(!steady))?;
         }
         // About half of the rate goes into deep redundancy.
         let speech = if dred_ms > 0 { bitrate / 2 } else { bitrate };

@@ -142,7 +142,9 @@ impl SendSide {
                 Err(error) => tracing::warn!(%error, "no encoder, the old one goes on"),
             }
         }
-        let settings = Settings { bitrate, expected_loss, fec, dred_ms };
+        // Less than where nothing limits it: a link is narrow, or not known yet.
+        let steady = !self.muted && bitrate < Plan::default().bitrate;
+        let settings = Settings { bitrate, expected_loss, fec, dred_ms, steady };
         if let Err(error) = self.encoder.set(settings).and_then(|()| self.encoder.set_dtx(self.muted)) {
             tracing::warn!(%error, "encoder not set");
         }

@@ -51,10 +51,10 @@ const SPEECH_WITH_DRED: u32 = 48_000;
 const SPEECH_WITH_COPIES: u32 = 20_000;
 /// and at all (3.5).
 const SPEECH_LEAST: u32 = 10_000;
-/// A way begins with a rate that most carry, in bits a second (PESQ-WB 4.36), and gets so much more each second until it
+/// A way begins with a rate that most carry, in bits a second (PESQ-WB 4.3), and gets so much more each second until it
 /// proves narrow: the queue that shows this is short then, and with it the delay of the first half minute.
-const BEGIN: u32 = 20_000;
-const BEGIN_GROWTH: u32 = 8_000;
+const BEGIN: u32 = 18_000;
+const BEGIN_GROWTH: u32 = 4_000;
 /// Original sound, and the least of it that is worth its name.
 const ORIGINAL: u32 = 128_000;
 const ORIGINAL_LEAST: u32 = 48_000;
@@ -116,8 +116,11 @@ impl Chooser {
         let resending = given.abilities.nack && given.mechanisms.resend;
         let round_trip = pattern.round_trip_ms.filter(|_| resending).unwrap_or(f32::INFINITY);
         let swift = self.swift.turn(-round_trip, -SWIFT_BELOW, -SWIFT_UNTIL, now);
-        let (fullest, least, times) =
-            if given.original { (ORIGINAL, ORIGINAL_LEAST, ORIGINAL / SPEECH) } else { (SPEECH, SPEECH_WITH_COPIES, 1) };
+        let (fullest, least, times) = if given.original {
+            (ORIGINAL, ORIGINAL_LEAST, ORIGINAL / SPEECH)
+        } else {
+            (SPEECH, SPEECH_WITH_COPIES, 1)
+        };
         let begun = (BEGIN as f32 + BEGIN_GROWTH as f32 * given.age.as_secs_f32()) as u32 * times;
         let fullest = if given.mechanisms.rate { fullest.min(begun) } else { fullest };
 

@@ -416,7 +416,7 @@ fn the_worst_of_several_roads_decides_for_the_encoder() {
     lossy.run(20.0);
     let plan = Plan::join([narrow.plan, lossy.plan]).unwrap();
     assert_eq!(plan.packet_ms, 40);
-    assert!(plan.fec && plan.bitrate < 32_000);
+    assert!(plan.fec && plan.bitrate == narrow.plan.bitrate && plan.bitrate < lossy.plan.bitrate, "{plan:?}");
     assert!(plan.expected_loss >= 10);
 }
 
@@ -430,19 +430,4 @@ fn without_any_of_it_a_road_is_plain() {
     let protection = trip.protection();
     assert_eq!((protection.copies, protection.fec, protection.dred_ms, protection.resending), (0, false, 0, false));
     assert_eq!((trip.plan.bitrate, trip.plan.packet_ms), (40_000, 20));
-}
-
-#[test]
-fn zz_trace() {
-    for rate in [24_000, 40_000] {
-        let mut trip = Trip::new(ALL, Link { rate: Some(rate), delay_ms: 1, ..CLEAN });
-        for step in 0..120 {
-            trip.rest();
-            trip.run(0.25);
-            let most = trip.queue_ms.iter().copied().fold(0.0, f32::max);
-            if step < 24 || most > 60.0 {
-                println!("{rate} {:.2}: queue {most:.0} plan {} {} limit {:?}", step as f32 * 0.25 + 0.25, trip.plan.bitrate, trip.plan.packet_ms, trip.road.limit());
-            }
-        }
-    }
 }
