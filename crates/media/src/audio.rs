@@ -505,6 +505,11 @@ impl Thread {
                 let mut road = Road::new(abilities);
                 road.set_original(self.original);
                 self.roads.insert(id, Lane { road, abilities });
+                if !abilities.nack
+                    && let Err(error) = self.hearing.ask_nothing(id)
+                {
+                    tracing::warn!(%error, ?id, "no decoder");
+                }
                 self.plan(Instant::now());
             }
             Order::Forget(id) => {
