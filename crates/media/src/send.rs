@@ -172,3 +172,55 @@ impl SendSide {
 fn content(processing: Processing) -> Content {
     if processing.original_sound { Content::Original } else { Content::Speech }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hum(at: usize) -> Sound {
+        let mut sound = Sound::SILENCE;
+        for (i, sample) in sound.mid.iter_mut().enumerate() {
+            *sample = ((at * FRAME + i) as f32 * 0.03).sin() * 0.3;
+        }
+        sound
+    }
+
+    #[test]
+    fn packets_change_their_length_without_a_gap_in_time_or_number() {
+        let mut send = SendSide::new(Processing::OFF, 0xFFFF_FF00).unwrap();
+        let (mut before, mut lengths) = (None::<Encoded>, Vec::new());
+        for at in 0..120 {
+            match at {
+                31 => send.follow(Plan { packet_ms: 60, bitrate: 16_000, ..Plan::default() }),
+                61 => send.follow(Plan { packet_ms: 40, fec: true, expected_loss: 20, ..Plan::default() }),
+                91 => send.set_processing(Processing { original_sound: true, ..Processing::OFF }),
+                _ => {}
+            }
+            let Some(packet) = send.captured(&mut hum(at)) else { continue };
+            assert_eq!(opus::packet_samples(&packet.payload), Some(packet.samples as usize));
+            if let Some(before) = before {
+                assert_eq!(packet.sequence, before.sequence.wrapping_add(1));
+                assert_eq!(packet.timestamp, before.timestamp.wrapping_add(before.samples));
+            }
+            lengths.push(packet.samples / 48);
+            before = Some(packet);
+        }
+        lengths.dedup();
+        assert_eq!(lengths, [20, 60, 40]);
+    }
+
+    #[test]
+    fn what_is_muted_costs_nearly_nothing_whatever_the_plan_is() {
+        for plan in [Plan::default(), Plan { packet_ms: 60, bitrate: 16_000, ..Plan::default() }] {
+            let mut send = SendSide::new(Processing::OFF, 7).unwrap();
+            send.follow(plan);
+            (0..60).for_each(|at| drop(send.captured(&mut hum(at))));
+            send.set_muted(true);
+            // The encoder takes a fifth of a second to believe it.
+            (0..50).for_each(|at| drop(send.captured(&mut hum(at))));
+            let sent = (0..400).filter_map(|at| send.captured(&mut hum(at))).count();
+            // Each 400 ms the noise is described again, and the pause begins again.
+            assert!(sent <= 22, "{sent} packets in 4 s of {plan:?}");
+        }
+    }
+}

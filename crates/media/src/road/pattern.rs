@@ -82,9 +82,4 @@ impl Switch {
     pub fn on(&self) -> bool {
         self.since.is_some()
     }
-
-    /// Off, whatever the value was.
-    pub fn drop(&mut self) {
-        self.since = None;
-    }
 }
