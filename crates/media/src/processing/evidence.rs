@@ -62,9 +62,9 @@ pub struct Evidence {
 }
 
 /// A peak so many times the rest (its root mean square) is an echo at once;
-const SURE: f32 = 16.0;
+const SURE: f32 = 20.0;
 /// one of so many is if it is there again, at the same place.
-const LIKELY: f32 = 9.0;
+const LIKELY: f32 = 12.0;
 const AGAIN: u32 = 2;
 /// Samples that a peak may move from block to block.
 const SAME_PLACE: usize = 4;
@@ -97,10 +97,6 @@ impl Default for Evidence {
 }
 
 impl Evidence {
-    pub fn state(&self) -> Echo {
-        self.state
-    }
-
     /// A pair of frames; samples are of 16-bit size.
     pub fn hear(&mut self, played: &LowFrame, captured: &LowFrame) -> Echo {
         self.played.push(played);
@@ -161,10 +157,12 @@ impl Evidence {
             Echo::Present { .. } => self.none >= NONE_ANY_MORE,
         };
         tracing::trace!(peak, times, ?self.state, "echo");
-        let next = match self.state {
-            _ if found => Echo::Present { frames: peak as f32 / HALF as f32 },
-            _ if lost => Echo::Absent,
-            state => state,
+        let next = if found {
+            Echo::Present { frames: peak as f32 / HALF as f32 }
+        } else if lost {
+            Echo::Absent
+        } else {
+            self.state
         };
         if std::mem::discriminant(&next) != std::mem::discriminant(&self.state) {
             tracing::info!(from = ?self.state, to = ?next, "echo path");
