@@ -1,17 +1,21 @@
 //! The engine: one loop that owns what was asked for and tells devices, sound and connections what to do about it.
 
 mod connected;
+mod tasks;
+mod wants;
 
-use crate::audio::{self, Audio, ConnectionId, Note, Order, Sent};
+use crate::audio::{self, Audio, ConnectionId, Note, Order};
 use crate::devices::{DeviceEvent, End, Role, Slot, SlotOrder};
-use crate::peer::{Identity, Outgoing, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings};
+use crate::peer::{Identity, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings};
 use crate::{Command, Config, Event, Generation, LONGEST_TEXT, Leg, MOST_LEGS, Route, Tone};
 use connected::{Connected, SecondOf};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tasks::{Targets, refuse, send};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use wants::Wants;
 
 /// Commands that wait for the loop. It never waits for anybody, so they do not pile up; one more than these is lost,
 /// with a line in the log.
@@ -77,34 +81,6 @@ impl Engine {
     }
 }
 
-/// A machine on which the sound thread cannot even start: every connection fails with the reason.
-async fn refuse(
-    why: &str,
-    mut commands: mpsc::Receiver<Command>,
-    mut stopped: oneshot::Receiver<()>,
-    events: mpsc::Sender<Event>,
-) {
-    tracing::warn!(why, "no sound");
-    loop {
-        tokio::select! {
-            command = commands.recv() => match command {
-                Some(Command::Open { leg, generation, .. }) => {
-                    let _ = events.send(Event::Failed { leg, generation, why: why.to_owned() }).await;
-                }
-                Some(Command::Drop { leg }) => {
-                    let _ = events.send(Event::Dropped { leg }).await;
-                }
-                Some(Command::Close) => {
-                    let _ = events.send(Event::Closed).await;
-                }
-                Some(_) => {}
-                None => return,
-            },
-            _ = &mut stopped => return,
-        }
-    }
-}
-
 struct Loop {
     config: Config,
     identity: Identity,
@@ -133,8 +109,6 @@ struct Loop {
     inboxes: Option<Inboxes>,
 }
 
-type Targets = BTreeMap<ConnectionId, Outgoing>;
-
 /// A leg and the generation of one of its connections.
 type Place = (Leg, Generation);
 
@@ -142,16 +116,6 @@ struct Inboxes {
     notes: mpsc::Receiver<Note>,
     peers: mpsc::Receiver<PeerNote>,
     devices: mpsc::Receiver<(Role, DeviceEvent)>,
-}
-
-/// Why devices are open.
-#[derive(Default)]
-struct Wants {
-    warm: bool,
-    call: bool,
-    check: bool,
-    tone: Option<Tone>,
-    melody: bool,
 }
 
 impl Loop {
@@ -608,9 +572,7 @@ impl Loop {
     fn keep_devices(&mut self) {
         self.keep_private();
         let apart = self.rings_apart() && !self.ring_missing;
-        let wants = &self.wants;
-        let call = wants.warm || wants.call;
-        let (input, output) = (call || wants.check, call || (wants.tone.is_some() && !apart) || wants.melody);
+        let (input, output) = (self.wants.microphone(), self.wants.speaker(apart));
         if self.told.0 != input {
             self.input.order(SlotOrder::Want(input.then(|| self.config.input.clone())));
         }
@@ -633,19 +595,5 @@ impl Loop {
 
     fn emit(&mut self, event: Event) {
         self.outbox.push_back(event);
-    }
-}
-
-/// Gives what the sound thread has for a connection to it, if it still stands. While two of a leg overlap, both get each
-/// packet, and the far side misses none.
-async fn send(mut sent: mpsc::Receiver<Sent>, targets: watch::Receiver<Targets>) {
-    while let Some(sent) = sent.recv().await {
-        let (Sent::Packet(id, _) | Sent::Missing(id, _) | Sent::Feedback(id, _)) = &sent;
-        let Some(target) = targets.borrow().get(id).cloned() else { continue };
-        match sent {
-            Sent::Packet(_, packet) => target.send(&packet).await,
-            Sent::Missing(_, sequences) => target.ask(&sequences).await,
-            Sent::Feedback(_, feedback) => target.tell(&feedback).await,
-        }
     }
 }

@@ -45,13 +45,7 @@ impl Line {
     pub fn open(servers: Vec<IceServer>, bind: Option<IpAddr>, route: Route) -> Self {
         let (notes, inbox) = mpsc::channel(NOTES);
         let (audio, packets, epoch) = Audio::tap();
-        let settings = PeerSettings {
-            ice_servers: servers,
-            bind,
-            route,
-            identity: Identity::default(),
-            plain: true,
-        };
+        let settings = PeerSettings { ice_servers: servers, bind, route, identity: Identity::default(), plain: true };
         let id = ConnectionId { leg: Leg::CALL, generation: 1, serial: 1 };
         Self {
             peer: Peer::start(id, settings, audio, notes),
