@@ -111,7 +111,7 @@ impl<'a> Call<'a> {
 
     pub fn run_until(&mut self, end: Duration) {
         while self.events.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
-            let Some(Reverse((now, _, event))) = self.events.pop() else { return };
+            let Some(Reverse((now, _, event))) = self.events.pop() else { break };
             self.now = now;
             match event {
                 Event::Changes(which) => {
@@ -131,6 +131,7 @@ impl<'a> Call<'a> {
                 Event::Wakes(who) => self.wakes(who),
             }
         }
+        self.now = end;
     }
 
     /// What each heard of the other: first what the second party heard of the first.

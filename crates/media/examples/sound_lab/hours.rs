@@ -13,7 +13,7 @@ const BUSY: Way = Way {
     title: "hours of loss, jitter and drift",
     changes: &[(-1e9, "delay 40 15 overtaking"), (-1e9, "loss 0.05")],
     drift_ppm: 100.0,
-    passes: u32::MAX,
+    passes: 1,
     chromium: None,
     aim: None,
 };
@@ -27,7 +27,9 @@ const DELAY_MS: f64 = 40.0;
 
 pub fn watch(hours: f64, mechanisms: Mechanisms, voices: [&[f32]; 2]) -> Result<()> {
     let end = Duration::from_secs_f64(hours * 3600.0);
-    let mut call = Call::new(&BUSY, mechanisms, 1, voices)?;
+    let clip = voices[0].len() as f64 / f64::from(RATE);
+    let busy = Way { passes: (hours * 3600.0 / clip).ceil() as u32 + 1, ..BUSY };
+    let mut call = Call::new(&busy, mechanisms, 1, voices)?;
     let begun = Instant::now();
     println!("{:>8} {:>12} {:>12} {:>12} {:>10}", "minutes", "memory MiB", "a to b ms", "b to a ms", "CPU s");
     let mut first: Option<(f64, [f64; 2])> = None;
