@@ -45,7 +45,8 @@ impl Pair {
             command.args(["--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required"]);
             command.arg("--disable-features=WebRtcHideLocalIpsWithMdns");
             command.arg(format!("--user-data-dir={}", profile.join("data").display()));
-            command.arg(hub.url(side)).env("HOME", &profile).envs(wire.sound.env());
+            // Without tabs and a bar for addresses, which are pages too.
+            command.arg(format!("--app={}", hub.url(side))).env("HOME", &profile).envs(wire.sound.env());
             Process::spawn(command, name, &dir.join(format!("{name}.log"))).context("package chromium")
         };
         let mut sides = [start(0)?, start(1)?];
