@@ -82,6 +82,8 @@ const CAPACITY: usize = 400;
 const JUMP: i64 = 3000;
 /// So is one of time, against the arrival.
 const JUMP_MS: f64 = 5000.0;
+/// And when a second of packets came that all seem to be old.
+const STALE: u32 = 50;
 /// Two packets this near to one another tell that it is not a single stray one.
 const NEAR: u16 = 16;
 /// Beyond this much too far behind, packets are skipped instead of played faster,
@@ -135,6 +137,8 @@ pub struct JitterBuffer {
     deep: Option<Deep>,
     /// At the packets decoded last: the transit of what played then, in milliseconds.
     distances: VecDeque<f64>,
+    /// Duplicates since the last new packet.
+    stale: u32,
     /// Packets were skipped since the last one taken.
     leapt: bool,
     jitter: Jitter,
@@ -167,6 +171,7 @@ impl JitterBuffer {
         let arrived = self.losses.arrived(sequence, packet.at);
         match arrived {
             Arrived::New => {
+                self.stale = 0;
                 self.newest = Some((sequence, timestamp, samples));
                 self.target.arrived(packet.at, timestamp);
                 self.jitter.add(packet.at, timestamp);
@@ -180,6 +185,10 @@ impl JitterBuffer {
             Arrived::Resent => self.note_recovered(packet.at, timestamp, unknown),
             Arrived::Duplicate => {
                 self.counts.duplicate += 1;
+                self.stale += 1;
+                if self.stale >= STALE {
+                    self.restart();
+                }
                 return None;
             }
         }

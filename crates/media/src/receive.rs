@@ -68,8 +68,9 @@ pub struct ReceiveSide {
     paused: usize,
     /// Samples in a row that nobody hears.
     faint: usize,
-    /// Samples in a row that were played too early.
+    /// Samples in a row that were played too early, and too late.
     early: usize,
+    late: usize,
     /// The loudest of late, root of mean square.
     level: f32,
     decoded_in_row: u32,
@@ -102,8 +103,12 @@ const REST_FROM: usize = 100 * 48;
 const FINE: Tolerance = Tolerance(0.85);
 const ROUGH: Tolerance = Tolerance(0.4);
 const FAR_OFF: i64 = 60 * 48;
-/// Speech is not lengthened before it was too early for so long: a pause comes soon, and there it costs nothing.
-const PATIENCE: usize = 1000 * 48;
+/// Speech is not lengthened before it was played too early for so long, and not shortened before it was too late for so
+/// long: a pause comes soon, and there it costs nothing.
+const EARLY: usize = 1000 * 48;
+const LATE: usize = 3000 * 48;
+/// A smaller gain of delay than this is not worth a change where it could be heard.
+const WORTH: i64 = 10 * 48;
 /// So much below the level of late it is a pause: 32 dB.
 const PAUSE: f32 = 0.025;
 /// The level of late is forgotten within two seconds.
@@ -138,6 +143,7 @@ impl ReceiveSide {
             paused: 0,
             faint: 0,
             early: 0,
+            late: 0,
             level: 0.0,
             decoded_in_row: 0,
             tally: Tally::default(),
@@ -216,7 +222,6 @@ impl ReceiveSide {
                 match self.decoder.suit(&payload).and_then(|anew| Ok((anew, self.decoder.decode(&payload)?))) {
                     Ok((anew, piece)) => {
                         self.broken |= anew || leap && self.missing == 0;
-                        self.broken |= faded(self.missing, FADE_FROM).min(faded(self.paused, PAUSE_FROM)) < 1.0;
                         self.decoded_in_row = self.decoded_in_row.saturating_add(1);
                         self.tally.decoded += 1;
                         self.tally.waited += waited + Duration::from_nanos(unplayed as u64 * 1_000_000 / 48);
@@ -253,6 +258,7 @@ impl ReceiveSide {
             Next::Wait => {
                 self.broken = true;
                 self.put(Piece::silence(FRAME));
+                self.broken = true;
             }
         }
     }
@@ -267,6 +273,7 @@ impl ReceiveSide {
         if piece.len() == 0 {
             return;
         }
+        self.broken |= faded(self.missing, FADE_FROM).min(faded(self.paused, PAUSE_FROM)) < 1.0;
         (self.missing, self.paused) = (0, 0);
         self.note_faint(&piece);
         let mut before = unplayed;
@@ -284,13 +291,14 @@ impl ReceiveSide {
     fn stretch(&mut self, piece: &mut Piece, unplayed: usize) {
         let surplus = self.jitter.surplus(unplayed);
         self.early = if surplus < 0 { self.early.saturating_add(piece.len()) } else { 0 };
+        self.late = if surplus >= WORTH { self.late.saturating_add(piece.len()) } else { 0 };
         let level = piece.level();
         self.level = level.max(self.level * FORGET);
         if !self.mechanisms.stretch || self.broken || surplus == 0 {
             return;
         }
         let (pause, far) = (level <= PAUSE * self.level, surplus.abs() > FAR_OFF);
-        if !pause && !far && self.early < PATIENCE {
+        if !pause && !far && self.early < EARLY && self.late < LATE {
             return;
         }
         let tolerance = if pause || far { ROUGH } else { FINE };
@@ -301,6 +309,8 @@ impl ReceiveSide {
             self.line.lengthen(piece, most, tolerance) as i64
         };
         if change != 0 {
+            // The next one has to wait again, unless there is a pause.
+            (self.early, self.late) = (self.early.min(EARLY / 2), self.late.min(LATE - LATE / 12));
             self.jitter.stretched(change);
             self.tally.stretched += change.unsigned_abs() as u32;
         }

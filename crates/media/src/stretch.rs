@@ -86,9 +86,12 @@ impl Line {
         }
         for (line, channel) in [(&self.mid, &mut piece.mid), (&self.side, &mut piece.side)] {
             let last = &line[line.len() - period..];
+            // Even the best period does not fit exactly where it begins anew.
+            let off = line[line.len() - 1] - line[line.len() - 1 - period];
             for (i, sample) in channel.iter_mut().take(length).enumerate() {
                 let weight = (i + 1) as f32 / (length + 1) as f32;
-                *sample = last[i % period] * (1.0 - weight) + *sample * weight;
+                let goes_on = last[i % period] + off * (1 + i / period) as f32;
+                *sample = goes_on * (1.0 - weight) + *sample * weight;
             }
         }
         self.append(&piece);
@@ -115,7 +118,7 @@ impl Line {
         if period == 0 {
             return 0;
         }
-        let fade = (piece.len() - period).min(COMPARED);
+        let fade = (piece.len() - period).min(COMPARED).min(period);
         for channel in [&mut piece.mid, &mut piece.side] {
             if channel.is_empty() {
                 continue;

@@ -219,7 +219,7 @@ mod tests {
         let late = |i: usize| if (500..600).contains(&i) && i.is_multiple_of(3) { 70.0 } else { 0.0 };
         let targets = targets((0..2500).map(late));
         assert!(targets[499] <= FIRST_MS);
-        assert!(targets[520] >= 70.0, "{}", targets[520]);
+        assert!(targets[540] >= 70.0, "{}", targets[540]);
         assert!(targets[650] >= 70.0 && targets[2400] < 10.0);
     }
 

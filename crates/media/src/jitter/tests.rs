@@ -106,12 +106,12 @@ fn a_packet_that_is_late_is_played_late_and_one_that_is_lost_takes_its_time_only
     (0..3).for_each(|i| {
         buffer.insert(nth(i, 0));
     });
-    assert_eq!(play(&mut buffer, 60, 4), "...xx");
-    buffer.insert(nth(3, 70));
-    assert_eq!(play(&mut buffer, 140, 1), ".");
-    assert_eq!(play(&mut buffer, 160, 1), "xx");
-    buffer.insert(nth(5, 70));
-    assert_eq!(play(&mut buffer, 180, 1), ".");
+    assert_eq!(play(&mut buffer, 60, 5), "...xxxx");
+    buffer.insert(nth(3, 90));
+    assert_eq!(play(&mut buffer, 160, 1), ".");
+    assert_eq!(play(&mut buffer, 180, 1), "xx");
+    buffer.insert(nth(5, 90));
+    assert_eq!(play(&mut buffer, 200, 1), ".");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn playout_that_is_off_its_target_is_told_by_how_much() {
         buffer.insert(nth(i, 0));
     });
     // All of it came in time, and is played 60 ms after the last came.
-    assert!(buffer.target_ms() < 5.0);
+    assert!(buffer.target_ms() < 10.0);
     let Next::Packet { .. } = buffer.next(Duration::from_millis(2040), 0) else { panic!() };
     let surplus = buffer.surplus(0);
     assert!((190 * 48..=200 * 48).contains(&surplus), "{surplus}");

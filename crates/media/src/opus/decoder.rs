@@ -14,6 +14,8 @@ use std::ptr::{self, NonNull};
 const WITH_MODEL: c_int = 5;
 /// and below with the means of the codec alone.
 const WITHOUT_MODEL: c_int = 4;
+/// Twice full scale: what is decoded overshoots it a little.
+const LOUDEST: f32 = 2.0;
 /// As far back as deep redundancy can reach: 1 s.
 const DEEPEST: usize = 48_000;
 
@@ -153,8 +155,11 @@ impl Decoder {
         check(decoded).map(|samples| self.piece(samples))
     }
 
-    fn piece(&self, samples: usize) -> Piece {
-        let sound = &self.buffer[..samples * self.channels];
+    fn piece(&mut self, samples: usize) -> Piece {
+        let sound = &mut self.buffer[..samples * self.channels];
+        // What no encoder made can be louder than anything, or not a number.
+        sound.iter_mut().for_each(|s| *s = if s.is_finite() { s.clamp(-LOUDEST, LOUDEST) } else { 0.0 });
+        let sound = &*sound;
         if self.channels == 1 {
             return Piece { mid: sound.to_vec(), side: Vec::new() };
         }
