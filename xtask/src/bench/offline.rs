@@ -102,7 +102,7 @@ pub fn run(wanted: &Laboratory, only: &[String], write: bool, no_install: bool) 
             runs.extend(lab.calls(wanted.seeds, &chosen(names), Some(mechanism))?);
         }
     }
-    let quality = tables::quality(&runs);
+    let quality = tables::quality(&runs, wanted.seeds);
     let worth = tables::worth(&runs);
     println!("\n{quality}\n{worth}\neach clip's scores are in {}", lab.scores.display());
     if write {

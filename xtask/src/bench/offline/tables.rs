@@ -6,9 +6,9 @@ use std::fmt::Write;
 use xtask::lab::ways::{WAYS, Way};
 
 /// Each way with all mechanisms, or with those that were asked for: means over all clips.
-pub fn quality(runs: &[Run]) -> String {
-    let mut text = String::from(
-        "| network | PESQ | aim | libwebrtc, live | PESQ of the first 8 s | ESTOI | delay ms, median (95 %) | made up % | silent % | \
+pub fn quality(runs: &[Run], seeds: u32) -> String {
+    let mut text = format!(
+        "{seeds} calls of each network, both directions scored.\n\n| network | PESQ | aim | libwebrtc, live | PESQ of the first 8 s | ESTOI | delay ms, median (95 %) | made up % | silent % | \
          stretched % | came after all %: resent / copied / FEC / DRED | kbit/s, of which control | packets dropped % |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
