@@ -278,9 +278,8 @@ mod tests {
             let mut direction = Direction::new(3);
             let loss = Loss::Gaps { passes: MS * 1080, lost: MS * 120 };
             direction.set(Conditions { loss, ..Conditions::default() });
-            let fates: Vec<bool> = (0..2_000_000 / spacing)
-                .map(|n| direction.arrive(MS * spacing * n, 100) == Fate::Dropped)
-                .collect();
+            let fates: Vec<bool> =
+                (0..2_000_000 / spacing).map(|n| direction.arrive(MS * spacing * n, 100) == Fate::Dropped).collect();
             let gaps = fates.windows(2).filter(|pair| !pair[0] && pair[1]).count() as f64;
             let lost = fates.iter().filter(|lost| **lost).count() as f64;
             assert!((lost / fates.len() as f64 - 0.1).abs() < 0.015, "{}", lost / fates.len() as f64);
