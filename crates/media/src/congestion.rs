@@ -19,6 +19,8 @@ pub struct Congestion {
     lowest: Lowest,
     state: State,
     judged: Duration,
+    /// A queue went away since that was asked last.
+    drained: bool,
 }
 
 /// The packet that ends last.
@@ -143,6 +145,11 @@ impl Congestion {
         }
     }
 
+    /// Whether a queue went away since the last call: what waited in it says nothing about what comes.
+    pub fn take_drained(&mut self) -> bool {
+        std::mem::take(&mut self.drained)
+    }
+
     /// Bits a second of whole packets that should be sent; `None` while no limit was met.
     pub fn bandwidth(&mut self, now: Duration) -> Option<u32> {
         let bandwidth = match self.state {
@@ -214,6 +221,7 @@ impl Congestion {
             State::Open => State::Open,
             State::Probe { .. } if queue > limit => State::Drain { since: at, first: queue, queue, capacity: arriving },
             State::Drain { capacity, .. } if queue < limit * GONE => {
+                self.drained = true;
                 State::Probe { at, bandwidth: capacity * BACK_TO, capacity }
             }
             State::Drain { since, first, capacity, .. } if at - since > LONGER_AFTER && queue > first * 0.7 => {

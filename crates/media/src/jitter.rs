@@ -176,10 +176,10 @@ impl JitterBuffer {
                 self.target.arrived(packet.at, timestamp);
                 self.jitter.add(packet.at, timestamp);
                 self.note_gap(before, (sequence, timestamp), &newest.payload, packet.at);
-                self.target.known(packet.at, timestamp, Known::Itself, 1.0);
+                self.target.came(packet.at, timestamp, samples);
             }
             Arrived::Overtaken if unknown.is_some() => {
-                self.target.known(packet.at, timestamp, Known::Itself, 1.0);
+                self.target.came(packet.at, timestamp, samples);
             }
             Arrived::Overtaken => {}
             Arrived::Resent => self.note_recovered(packet.at, timestamp, unknown),
@@ -258,6 +258,11 @@ impl JitterBuffer {
         }
         position.made_up += samples as i64;
         Next::Conceal { samples }
+    }
+
+    /// A queue on the way went away.
+    pub fn forget_delays(&mut self) {
+        self.target.forget();
     }
 
     /// By how many samples sound can become shorter at this packet (positive) or has to become longer (negative), where

@@ -13,7 +13,7 @@ pub use crate::jitter::Counts;
 pub use crate::muted::MutedVoice;
 pub use crate::own_voice::OwnVoice;
 pub use crate::processing::Processor;
-pub use crate::receive::{ReceiveSide, Received};
+pub use crate::receive::{ReceiveSide, Received, Recovered};
 pub use crate::road::{Road, RoadFigures};
 pub use crate::send::SendSide;
 
@@ -129,7 +129,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { bitrate: 32_000, packet_ms: 20, expected_loss: 10, fec: true, dred_ms: 0 }
+        Self { bitrate: 40_000, packet_ms: 20, expected_loss: 0, fec: false, dred_ms: 0 }
     }
 }
 

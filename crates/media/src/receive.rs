@@ -102,6 +102,8 @@ const REST_FROM: usize = 100 * 48;
 /// Sound is stretched where it is similar to itself; the farther off, the less similar it has to be.
 const FINE: Tolerance = Tolerance(0.85);
 const ROUGH: Tolerance = Tolerance(0.4);
+/// In a pause nothing is like anything, and nobody hears it.
+const ANY: Tolerance = Tolerance(-1.0);
 const FAR_OFF: i64 = 60 * 48;
 /// Speech is not lengthened before it was played too early for so long, and not shortened before it was too late for so
 /// long: a pause comes soon, and there it costs nothing.
@@ -155,6 +157,9 @@ impl ReceiveSide {
         let (at, timestamp, bytes) = (packet.at, packet.timestamp, packet.payload.len() + OVERHEAD);
         if let Some(samples) = self.jitter.insert(packet) {
             self.congestion.arrived(at, timestamp, samples, bytes);
+            if self.congestion.take_drained() {
+                self.jitter.forget_delays();
+            }
         }
     }
 
@@ -301,7 +306,11 @@ impl ReceiveSide {
         if !pause && !far && self.early < EARLY && self.late < LATE {
             return;
         }
-        let tolerance = if pause || far { ROUGH } else { FINE };
+        let tolerance = match (pause, far) {
+            (true, _) => ANY,
+            (false, true) => ROUGH,
+            (false, false) => FINE,
+        };
         let most = STRETCH_MOST.min(surplus.unsigned_abs() as usize);
         let change = if surplus > 0 {
             -(self.line.shorten(piece, most, tolerance) as i64)

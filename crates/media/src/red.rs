@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_again() {
-        let blocks = [block(LONGEST_OFFSET, &[7; LONGEST_BLOCK]), block(1920, b"ab"), block(960, b"c"), block(0, b"new")];
+        let blocks =
+            [block(LONGEST_OFFSET, &[7; LONGEST_BLOCK]), block(1920, b"ab"), block(960, b"c"), block(0, b"new")];
         for from in 0..blocks.len() {
             assert_eq!(read(&write(111, &blocks[from..])).unwrap(), blocks[from..]);
         }

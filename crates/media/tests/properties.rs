@@ -76,7 +76,7 @@ fn anything_may_come_and_a_calm_network_is_heard_whole_and_soon_again() {
         script.run(&wild(seed, 3000));
         let received = script.calm(30_000);
         assert_eq!(received.made_up, 0, "seed {seed}: {received:?}");
-        assert!(received.buffer_ms < 40.0, "seed {seed}: {received:?}");
+        assert!(received.buffer_ms < 60.0, "seed {seed}: {received:?}");
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Each frame's delay is measured against the fastest packets of the last ten seconds, at its first useful arrival, by
 //! whichever way it became known. Two histograms keep these delays, one of the last two seconds, which sees at once that
-//! something changed, and one of the last sixteen, which settles; the larger of their optima is the target, where moving it
+//! something changed, and one of the last eight, which settles; the larger of their optima is the target, where moving it
 //! gains enough. The optimum is where a millisecond more of delay costs as much as the frames that it would still save.
 
+use crate::pipeline::PACKET;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -13,10 +14,16 @@ const BUCKETS: usize = 256;
 /// Frames that the quick histogram looks back,
 const QUICK: u32 = 100;
 /// and the slow one.
-const SLOW: u32 = 800;
+const SLOW: u32 = 400;
 /// One percent of frames that have to be made up counts as much as so many milliseconds of delay. By PESQ a percent costs
 /// 0.05 to 0.1 (docs/sound.md); by ITU-T G.107 13 ms cost nothing below 150 ms in all, so this rather leans to whole sound.
 const PERCENT_MS: f32 = 13.0;
+/// What is merely late comes in rows, of which a listener misses words, and costs nothing but the wait.
+const WEIGHT_OF_LATE: f32 = 4.0;
+/// What a queue's packets count when it is gone.
+const LEFT_OF_QUEUE: f32 = 0.3;
+/// A packet of 60 ms counts as three.
+const LONGEST_PACKETS: i64 = 3;
 /// Waiting for what was lost is worth that much; beyond, only for what is merely late.
 pub const MOST_FOR_RECOVERY_MS: f32 = 165.0;
 /// No target is closer: what a packet may be late without any network.
@@ -90,6 +97,13 @@ impl Target {
         }
     }
 
+    /// A packet of so many samples came of itself: what a longer one is late by, more sound is late by.
+    pub fn came(&mut self, at: Duration, timestamp: i64, samples: i64) {
+        for _ in 0..(samples / PACKET as i64).clamp(1, LONGEST_PACKETS) {
+            self.known(at, timestamp, Known::Itself, WEIGHT_OF_LATE);
+        }
+    }
+
     /// The frame that begins at `timestamp` can be played since `at`.
     /// It counts `weight` times.
     pub fn known(&mut self, at: Duration, timestamp: i64, how: Known, weight: f32) {
@@ -113,6 +127,12 @@ impl Target {
         let (best, gain) = self.quick.best(self.settled);
         self.alarmed = best > self.settled && gain > if self.alarmed { WORTH_MS } else { ALARM_MS };
         self.ms = if self.alarmed { best } else { self.settled }.clamp(LEAST_MS, MOST_MS);
+    }
+
+    /// The queue that packets waited in is gone: how late they were counts for less. Not for nothing, as the next queue is
+    /// like the last one.
+    pub fn forget(&mut self) {
+        self.slow.fade(LEFT_OF_QUEUE);
     }
 
     /// Another stream: its clock is another, the network is the same.
@@ -173,6 +193,11 @@ impl Delays {
         }
     }
 
+    /// What is not among the first counts so much less.
+    fn fade(&mut self, to: f32) {
+        self.shares.iter_mut().skip(1).for_each(|share| *share *= to);
+    }
+
     fn shift(&mut self) {
         let first = self.shares[0];
         self.shares.rotate_left(1);
@@ -208,7 +233,7 @@ mod tests {
         let after = |(i, delay): (usize, f32)| {
             let (at, timestamp) = (Duration::from_secs_f32(1.0 + 0.02 * i as f32 + delay / 1000.0), i as i64 * 960);
             target.arrived(at, timestamp);
-            target.known(at, timestamp, Known::Itself, 1.0);
+            target.came(at, timestamp, PACKET as i64);
             target.ms()
         };
         delays.into_iter().enumerate().map(after).collect()
@@ -220,7 +245,7 @@ mod tests {
         let targets = targets((0..2500).map(late));
         assert!(targets[499] <= FIRST_MS);
         assert!(targets[540] >= 70.0, "{}", targets[540]);
-        assert!(targets[650] >= 70.0 && targets[2400] < 10.0);
+        assert!(targets[600] >= 70.0 && targets[2400] < 10.0);
     }
 
     #[test]

@@ -65,7 +65,7 @@ const SWIFT_BELOW: f32 = 80.0;
 const SWIFT_UNTIL: f32 = 100.0;
 /// Share lost from which, and until which, one copy and then two ride along where packets are sent again swiftly: a second
 /// loss in a row, of the packet sent again, is still rare below,
-const FIRST_IF_SWIFT: (f32, f32) = (0.08, 0.05);
+const FIRST_IF_SWIFT: (f32, f32) = (0.03, 0.015);
 const SECOND_IF_SWIFT: (f32, f32) = (0.2, 0.14);
 /// and where they are not. One in a hundred is heard.
 const FIRST: (f32, f32) = (0.01, 0.005);
