@@ -54,6 +54,8 @@ pub struct Target {
     /// The quick one has more.
     alarmed: bool,
     fastest: Fastest,
+    /// The longest delay of the same window, negative.
+    slowest: Fastest,
     quick: Delays,
     slow: Delays,
     /// By how much the fastest became slower, and the histograms were not told yet.
@@ -67,6 +69,7 @@ impl Default for Target {
             settled: FIRST_MS,
             alarmed: false,
             fastest: Fastest::default(),
+            slowest: Fastest::default(),
             quick: Delays::new(QUICK),
             slow: Delays::new(SLOW),
             slower_ms: 0.0,
@@ -104,8 +107,7 @@ impl Target {
         }
     }
 
-    /// The frame that begins at `timestamp` can be played since `at`.
-    /// It counts `weight` times.
+    /// The frame that begins at `timestamp` can be played since `at`. It counts `weight` times.
     pub fn known(&mut self, at: Duration, timestamp: i64, how: Known, weight: f32) {
         let Some(base) = self.fastest.base else { return };
         let delay = (transit(at, timestamp) - base) as f32;
@@ -124,6 +126,11 @@ impl Target {
         if gain > WORTH_MS {
             self.settled = best;
         }
+        if let Some(delay) = delay {
+            // What did not come for as long as the window needs no waiting for, however often it came before.
+            let longest = -self.slowest.add(at, -f64::from(delay)) as f32;
+            self.settled = self.settled.min(((longest / BUCKET_MS).floor() + 1.0) * BUCKET_MS);
+        }
         let (best, gain) = self.quick.best(self.settled);
         self.alarmed = best > self.settled && gain > if self.alarmed { WORTH_MS } else { ALARM_MS };
         self.ms = if self.alarmed { best } else { self.settled }.clamp(LEAST_MS, MOST_MS);
@@ -138,6 +145,7 @@ impl Target {
     /// Another stream: its clock is another, the network is the same.
     pub fn restart(&mut self) {
         self.fastest = Fastest::default();
+        self.slowest = Fastest::default();
         self.slower_ms = 0.0;
     }
 }
