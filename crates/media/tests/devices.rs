@@ -268,9 +268,11 @@ fn chosen_devices_that_are_pulled_out_are_stood_in_for_and_come_back() {
 #[test]
 fn the_default_is_followed_when_it_changes() {
     apart("the_default_is_followed_when_it_changes", |rig| async move {
-        (rig.speaker("one", "speaker"), rig.speaker("two", "speaker"));
+        rig.speaker("one", "speaker");
+        rig.speaker("two", "speaker");
         let _throats = (rig.throat("red"), rig.throat("blue"));
-        (rig.microphone("red"), rig.microphone("blue"));
+        rig.microphone("red");
+        rig.microphone("blue");
         rig.default_speaker("one");
         rig.default_microphone("red");
         let mut call = Call::start(&rig, DeviceChoice::Default, DeviceChoice::Default).await;

@@ -57,14 +57,12 @@ fn a_near_voice_is_kept_while_the_far_one_is_in_the_room() {
     let (far, near) = (speech(20.0, 5), speech(20.0, 6));
     let begun = 8 * 48_000;
     let near: Vec<f32> = near.iter().enumerate().map(|(n, sample)| if n < begun { 0.0 } else { *sample }).collect();
-    for room in [Room::SMALL] {
-        let room = Room { level_db: -15.0, ..room };
-        let mic = add(&add(&room.echo(&far), &near), &hum(far.len(), 1));
-        let out = run(&mut Processor::new(CLEAN), &far, &mic);
-        let kept = kept_db(&near[begun..], &out[begun..]);
-        let half = kept[kept.len() / 2];
-        assert!(half > -6.0, "{room:?}: {half:.1} dB");
-    }
+    let room = Room { level_db: -15.0, ..Room::SMALL };
+    let mic = add(&add(&room.echo(&far), &near), &hum(far.len(), 1));
+    let out = run(&mut Processor::new(CLEAN), &far, &mic);
+    let kept = kept_db(&near[begun..], &out[begun..]);
+    let half = kept[kept.len() / 2];
+    assert!(half > -6.0, "{half:.1} dB");
 }
 
 #[test]

@@ -325,7 +325,7 @@ fn address() -> Option<PathBuf> {
 }
 
 enum Message<'a> {
-    Command(Command),
+    Command(&'a Command),
     Sound { channel: u32, bytes: &'a [u8] },
 }
 
@@ -445,7 +445,7 @@ fn one(
         Command::PlaybackStreamMoved(_) | Command::RecordStreamMoved(_) => {
             Err(ProtocolError::Invalid("the stream was moved to another device".into()))
         }
-        other => each(reader.get_mut(), Message::Command(other)),
+        other => each(reader.get_mut(), Message::Command(&other)),
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Found {
 }
 
 enum Place {
-    Host(cpal::Place),
+    Host(Box<cpal::Place>),
     #[cfg(target_os = "linux")]
     Server(pulse::Place),
 }
@@ -137,7 +137,7 @@ impl System {
         let mut all: Vec<Found> = match &mut self.0 {
             Way::Host { host, .. } => cpal::places(host, kind)?
                 .into_iter()
-                .map(|place| found(place.id.clone(), place.name.clone(), place.worn, Place::Host(place)))
+                .map(|place| found(place.id.clone(), place.name.clone(), place.worn, Place::Host(Box::new(place))))
                 .collect(),
             #[cfg(target_os = "linux")]
             Way::Server(server) => server

@@ -261,7 +261,7 @@ mod tests {
     fn with_gap(round_trip_ms: Option<f32>) -> Losses {
         let mut losses = Losses::default();
         losses.set_round_trip(round_trip_ms);
-        losses.arrived(10, 0 * MS);
+        losses.arrived(10, Duration::ZERO);
         losses.arrived(13, 60 * MS);
         losses.gap(11, 960, 960, 60 * MS, false, 2);
         losses.gap(12, 1920, 960, 60 * MS, true, 2);

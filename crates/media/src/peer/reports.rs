@@ -66,8 +66,8 @@ pub fn about(ssrc: u32, packets: &[Boxed], now: SystemTime) -> Heard {
             heard.feedback = Some(read(block, now));
         }
         if let Some(report) = any.downcast_ref::<ExtendedReport>() {
-            let blocks = report.reports.iter().filter_map(|block| block.as_any().downcast_ref());
-            metrics = blocks.filter(|block: &&VoIPMetricsReportBlock| block.ssrc == ssrc).last().or(metrics);
+            let mut blocks = report.reports.iter().filter_map(|block| block.as_any().downcast_ref());
+            metrics = blocks.rfind(|block: &&VoIPMetricsReportBlock| block.ssrc == ssrc).or(metrics);
         }
         if let Some(estimate) = any.downcast_ref::<ReceiverEstimatedMaximumBitrate>()
             && estimate.ssrcs.contains(&ssrc)

@@ -125,7 +125,9 @@ fn told(world: &World, later: u64) -> String {
 fn who_speaks_while_muted_is_told_for_some_seconds_and_can_unmute() {
     let speaks = |world: World| {
         let at = world.at;
-        world.then(|known| drop(known.take(Update::SpeakingMuted { at })))
+        world.then(|known| {
+            let _ = known.take(Update::SpeakingMuted { at });
+        })
     };
     let muted = speaks(World::new().in_call().mutes(true, false));
     let said = "notice you_speak_muted [do_unmute], announce you_speak_muted";
