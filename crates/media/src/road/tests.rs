@@ -312,8 +312,8 @@ fn a_browser_says_little_and_still_its_queue_goes_away() {
 }
 
 #[test]
-fn where_the_way_is_short_copies_join_at_much_loss_alone() {
-    for (loss, copies) in [(0.03, 0), (0.12, 1), (0.3, 2)] {
+fn where_the_way_is_short_copies_join_when_loss_is_more_than_a_little() {
+    for (loss, copies) in [(0.01, 0), (0.06, 1), (0.3, 2)] {
         let mut trip = Trip::new(ALL, Link { loss, ..CLEAN });
         trip.run(40.0);
         let protection = trip.protection();
