@@ -16,8 +16,8 @@ const MOST_WAITING_MS: usize = 60;
 const KEPT_MS: usize = 20;
 /// How often the sound thread looks.
 const LOOK_MS: usize = 5;
-/// Ten seconds without an underrun.
-const CALM_FRAMES: usize = 1000;
+/// A minute without an underrun: each time that less is tried, one may be heard.
+const CALM_FRAMES: usize = 6000;
 
 pub struct Microphone {
     end: CaptureEnd,
@@ -87,7 +87,7 @@ impl Speaker {
         Ok(Self {
             resampler: Resampler::new(RATE, rate, end.lanes())?,
             rate: rate as usize,
-            extra: 0,
+            extra: rate as usize * LOOK_MS / 1000,
             calm: 0,
             channels: Vec::with_capacity(2 * FRAME),
             converted: Vec::new(),
@@ -185,7 +185,7 @@ mod tests {
         let after = look(&mut speaker, &mut playout, 20).into_iter().max().unwrap();
         assert!(after <= before + PERIOD, "{after} samples wait after the stall, {before} before");
         // And what was added against the next one is taken back.
-        let at_last = look(&mut speaker, &mut playout, 8_000).pop().unwrap();
+        let at_last = look(&mut speaker, &mut playout, 40_000).pop().unwrap();
         assert!(at_last <= before, "{at_last} samples wait in the end, {before} before");
     }
 

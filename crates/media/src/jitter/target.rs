@@ -26,6 +26,9 @@ const LEFT_OF_QUEUE: f32 = 0.3;
 const LONGEST_PACKETS: i64 = 3;
 /// Waiting for what was lost is worth that much; beyond, only for what is merely late.
 pub const MOST_FOR_RECOVERY_MS: f32 = 165.0;
+/// Beside what the network does, playout is taken from in pieces of 10 ms by a thread that wakes a little late: without this
+/// what comes just in time loses its begin (live, at 5 % loss: PESQ 3.4 without it).
+const MARGIN_MS: f32 = 5.0;
 /// No target is closer: what a packet may be late without any network.
 const LEAST_MS: f32 = 2.0;
 const MOST_MS: f32 = 400.0;
@@ -79,7 +82,7 @@ impl Default for Target {
 
 impl Target {
     pub fn ms(&self) -> f32 {
-        self.ms
+        self.ms + MARGIN_MS
     }
 
     /// The transit, in milliseconds on an arbitrary scale, from which delays count; `None` before the first packet.
@@ -115,7 +118,8 @@ impl Target {
             Known::Itself => Some(delay),
             Known::Recovered => (delay <= MOST_FOR_RECOVERY_MS).then_some(delay),
         };
-        self.quick.enter(delay, weight);
+        // What is late once in two seconds is no reason for haste.
+        self.quick.enter(delay, if how == Known::Itself { 1.0 } else { weight });
         self.slow.enter(delay, weight);
         if self.quick.entered < ENOUGH {
             self.settled = self.settled.max(delay.unwrap_or(0.0).min(MOST_MS));
@@ -242,7 +246,7 @@ mod tests {
             let (at, timestamp) = (Duration::from_secs_f32(1.0 + 0.02 * i as f32 + delay / 1000.0), i as i64 * 960);
             target.arrived(at, timestamp);
             target.came(at, timestamp, PACKET as i64);
-            target.ms()
+            target.ms() - MARGIN_MS
         };
         delays.into_iter().enumerate().map(after).collect()
     }
