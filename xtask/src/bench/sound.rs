@@ -50,6 +50,9 @@ pub struct Wanted {
     /// `sound`: seconds of speech that are scored in each call.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=600))]
     seconds: u64,
+    /// `sound`: keeps the recordings, 12 MB a minute, and says where.
+    #[arg(long)]
+    keep: bool,
     /// `sound`, `offline`: writes the table into docs/sound.md.
     #[arg(long)]
     pub write: bool,
@@ -86,6 +89,7 @@ struct Bench<'a> {
     tools: Tools,
     wire: Wire,
     seconds: u64,
+    keep: bool,
 }
 
 pub fn measure(dir: &Path, profile: &'static str, options: &Wanted) -> Result<Vec<Figure>> {
@@ -97,7 +101,7 @@ pub fn measure(dir: &Path, profile: &'static str, options: &Wanted) -> Result<Ve
     let _sweeper = Sweeper::start(&crate::laboratory::own_program()?, xtask::lab::SWEEP)?;
     let tools = Tools::provide()?;
     let speech = tools.speech(&dir, options.seconds)?;
-    let bench = Bench { dir: &dir, profile, wire: Wire::lay(&dir)?, tools, seconds: options.seconds };
+    let bench = Bench { dir: &dir, profile, wire: Wire::lay(&dir)?, tools, seconds: options.seconds, keep: options.keep };
     let products: Vec<Product> = [Some(Product::Bellwire), options.against].into_iter().flatten().collect();
     let calls = conditions.len() * options.runs as usize * products.len();
     let minutes = calls as u64 * (options.seconds + LEAD + 12) / 60;
@@ -212,13 +216,20 @@ impl Bench<'_> {
         let pss_kib = of_all(process::pss_kib);
         talk.wait(SLACK)?;
         std::thread::sleep(REST);
-        let raw = recorder.stop();
+        let raw = recorder.stop()?;
         world.path.set("clear")?;
         let said = match pair {
             Pair::Bellwire(pair) => pair.end()?,
             Pair::Chromium(pair) => pair.end()?,
         };
         let heard = self.tools.judge(&raw, LEAD..LEAD + self.seconds)?;
+        if self.keep {
+            let kept = xtask::target().join("bench").join(format!("{name}.raw"));
+            std::fs::rename(&raw, &kept)?;
+            println!("  microphone and speaker: {}", kept.display());
+        } else {
+            std::fs::remove_file(&raw)?;
+        }
         let (condition, pss_mib) = (condition.name, pss_kib / 1024.0 / 2.0);
         Ok(Run { condition, product, number, heard, cpu_seconds_a_minute, pss_mib, said, load: load()? })
     }

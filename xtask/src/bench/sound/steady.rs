@@ -37,7 +37,7 @@ pub fn measure(dir: &Path, profile: &str, minutes: u64) -> Result<Vec<Figure>> {
         for voice in &mut talk {
             voice.wait(MINUTE)?;
         }
-        let heard = tools.judge(&recorder.stop(), LEAD..LEAD + WINDOW)?;
+        let heard = tools.judge(&recorder.stop()?, LEAD..LEAD + WINDOW)?;
         let delay = heard.delay_ms.with_context(|| format!("nothing was heard in minute {minute}"))?;
         std::thread::sleep((MINUTE * u32::try_from(minute)?).saturating_sub(begun.elapsed()));
         let pss_mib = ids.into_iter().map(process::pss_kib).sum::<Result<f64>>()? / 1024.0 / 2.0;

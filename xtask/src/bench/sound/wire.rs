@@ -2,8 +2,12 @@
 //! recorder with one clock hears what goes in and what comes out.
 
 use super::judge::{LEAD, Tools, WINDOW};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use xtask::rig::{Process, Sound, tethered, wait_for};
 
@@ -54,16 +58,30 @@ impl Wire {
         self.sound.play(DEVICES[1][0], wav)
     }
 
-    /// Both channels from now on.
+    /// Both channels from now on, into that file at the end.
     pub fn record(&self, raw: PathBuf) -> Result<Recorder> {
         let mut command = tethered("parec");
         command.args(["--device=wire.monitor", "--raw", "--format=s16le", "--rate=48000", "--channels=2"]);
         command.args(["--latency-msec=20"]).envs(self.sound.env());
-        let process = Process::spawn_apart(command, "parec", &raw, &raw.with_extension("log"))?;
-        wait_for("the recorder hears something", CAP, || {
-            Ok(std::fs::metadata(&raw).is_ok_and(|file| file.len() > 1000).then_some(()))
-        })?;
-        Ok(Recorder { process, raw })
+        let mut process = Process::spawn_piped(command, "parec", &raw.with_extension("log"))?;
+        let mut stdout = process.stdout().context("the recorder has no output")?;
+        let heard = Arc::new(AtomicBool::new(false));
+        let hears = Arc::clone(&heard);
+        // Held in memory: a recorder that waits for a slow disk loses sound.
+        let sound = std::thread::spawn(move || {
+            let mut sound = Vec::new();
+            let mut piece = [0; 4096];
+            while let Ok(length) = stdout.read(&mut piece) {
+                if length == 0 {
+                    break;
+                }
+                sound.extend_from_slice(&piece[..length]);
+                hears.store(true, Ordering::Relaxed);
+            }
+            sound
+        });
+        wait_for("the recorder hears something", CAP, || Ok(heard.load(Ordering::Relaxed).then_some(())))?;
+        Ok(Recorder { process, sound, raw })
     }
 
     /// The same way without a call, from the microphone straight to the speaker: its delay in milliseconds.
@@ -72,25 +90,30 @@ impl Wire {
         let speech = tools.speech(&dir, WINDOW)?;
         let [[microphone, _], [_, speaker]] = DEVICES;
         let (source, sink) = (format!("source={microphone}"), format!("sink={speaker}"));
-        let loopback = self.sound.load(&["module-loopback", &source, &sink, "latency_msec=5"])?;
+        let loopback = self.sound.load(&["module-loopback", &source, &sink, "latency_msec=20"])?;
         let recorder = self.record(dir.join("loop.raw"))?;
         self.say(&speech[0])?.wait(Duration::from_secs(LEAD + WINDOW) + CAP)?;
-        let raw = recorder.stop();
+        let raw = recorder.stop()?;
         self.sound.unplug(loopback)?;
-        tools.judge(&raw, LEAD..LEAD + WINDOW)?.delay_ms.context("the devices are deaf without any call")
+        let heard = tools.judge(&raw, LEAD..LEAD + WINDOW)?;
+        println!("  the rig alone: PESQ {:.2}, {:?} to {:?} ms", heard.pesq, heard.delay_5_ms, heard.delay_95_ms);
+        heard.delay_ms.context("the devices are deaf without any call")
     }
 }
 
 /// A recording that goes on.
 pub struct Recorder {
     process: Process,
+    sound: JoinHandle<Vec<u8>>,
     raw: PathBuf,
 }
 
 impl Recorder {
     /// Ends it and says where it is.
-    pub fn stop(mut self) -> PathBuf {
+    pub fn stop(mut self) -> Result<PathBuf> {
         self.process.end();
-        self.raw.clone()
+        let Ok(sound) = self.sound.join() else { bail!("the recorder's reader panicked") };
+        std::fs::write(&self.raw, sound)?;
+        Ok(self.raw)
     }
 }
