@@ -165,8 +165,12 @@ pub fn run(options: &Options) -> Result<()> {
             Part::Turn => turn::measure(&dir)?,
         });
     }
-    // Kept only where something went wrong.
-    std::fs::remove_dir_all(&dir)?;
+    // Else kept only where something went wrong.
+    if options.sound.keep {
+        println!("all of it is in {}", dir.display());
+    } else {
+        std::fs::remove_dir_all(&dir)?;
+    }
     table(&figures);
     write(&figures)
 }

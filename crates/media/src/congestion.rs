@@ -61,6 +61,19 @@ impl Low {
     }
 }
 
+/// About what something has been since then.
+#[derive(Clone, Copy)]
+struct Level {
+    ms: f32,
+    since: Duration,
+}
+
+impl Level {
+    fn note(self, at: Duration, ms: f32, within: f32) -> Self {
+        if (ms - self.ms).abs() < within { self } else { Self { ms, since: at } }
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 enum State {
     /// No limit was met.
@@ -72,9 +85,14 @@ enum State {
         /// The queue at first, in milliseconds.
         first: f32,
         queue: f32,
+        /// Since when it has been the same, and since when packets of whatever size have been under way as long.
+        level: [Level; 2],
         capacity: f32,
+        /// What was sent before; `None` without a limit.
+        before: Option<f32>,
     },
-    /// The way carries at least `bandwidth`, as of `at`; more than `capacity` it did not carry when it was last tried.
+    /// The way carries at least `bandwidth`, as of `at`; more than `capacity` it did not carry when it was last tried. Where
+    /// that is not known it is infinite.
     Probe { at: Duration, bandwidth: f32, capacity: f32 },
 }
 
@@ -96,8 +114,13 @@ const GONE: f32 = 0.5;
 /// What is left to send while a queue goes away: it takes about a second, whatever its length,
 const DRAIN_MOST: f32 = 0.5;
 const DRAIN_LEAST: f32 = 0.85;
-/// A queue that is not shorter after so long, though less was sent, is none: the way has become longer.
-const LONGER_AFTER: Duration = Duration::from_secs(4);
+/// A queue that stays the same for so long, though less is sent, is none: the way has become longer, or a narrower link takes
+/// longer for each packet.
+const SETTLED_AFTER: Duration = Duration::from_millis(1500);
+/// The same within this part of what makes a queue one.
+const SAME: f32 = 0.25;
+/// While so much is left of what there was at first, nothing went away: it never was a queue.
+const NEVER: f32 = 0.7;
 /// When so little came for so long, nothing waits any more.
 const PAUSE: Duration = Duration::from_secs(2);
 /// After the queue is gone: no more than the link carries, so that none comes back.
@@ -141,7 +164,7 @@ impl Congestion {
         if let Some((low, jitter)) = self.low_and_jitter() {
             let carries = self.carries();
             let lowest = self.lowest.note(at, low, carries);
-            self.judge(at, low.waited(carries) - lowest, QUEUE + QUEUE_OF_JITTER * jitter, lowest);
+            self.judge(at, low.delay, low.waited(carries) - lowest, QUEUE + QUEUE_OF_JITTER * jitter, lowest);
         }
     }
 
@@ -182,6 +205,7 @@ impl Congestion {
         match self.state {
             State::Open => f32::INFINITY,
             State::Drain { capacity, .. } => capacity,
+            // Nothing is taken off for a link of which nothing is known: small packets would seem to wait.
             State::Probe { bandwidth, capacity, .. } => bandwidth.max(capacity),
         }
     }
@@ -208,7 +232,7 @@ impl Congestion {
         (seconds > WINDOW.as_secs_f32() / 4.0).then(|| bytes as f32 * 8.0 / seconds)
     }
 
-    fn judge(&mut self, at: Duration, queue: f32, limit: f32, lowest: f32) {
+    fn judge(&mut self, at: Duration, whole: f32, queue: f32, limit: f32, lowest: f32) {
         let arriving = self.arriving();
         let carried = self.carried(lowest);
         let found = carried.unwrap_or(arriving);
@@ -217,29 +241,40 @@ impl Congestion {
         }
         self.judged = at;
         self.state = match self.state {
-            State::Open if queue > limit => State::Drain { since: at, first: queue, queue, capacity: found },
+            State::Open if queue > limit => drain(at, queue, found, None),
             State::Open => State::Open,
-            State::Probe { .. } if queue > limit => State::Drain { since: at, first: queue, queue, capacity: arriving },
+            State::Probe { bandwidth, .. } if queue > limit => drain(at, queue, arriving, Some(bandwidth)),
             State::Drain { capacity, .. } if queue < limit * GONE => {
                 self.drained = true;
                 State::Probe { at, bandwidth: capacity * BACK_TO, capacity }
             }
-            State::Drain { since, first, capacity, .. } if at - since > LONGER_AFTER && queue > first * 0.7 => {
+            State::Drain { level, first, capacity, before, .. }
+                if level.iter().any(|level| at - level.since > SETTLED_AFTER) =>
+            {
                 self.lowest.forget();
-                State::Probe { at, bandwidth: capacity, capacity: 0.0 }
+                match before {
+                    _ if queue < first * NEVER => State::Probe { at, bandwidth: capacity * BACK_TO, capacity },
+                    None => State::Open,
+                    Some(bandwidth) => State::Probe { at, bandwidth, capacity: f32::INFINITY },
+                }
             }
-            State::Drain { since, first, capacity, .. } => {
+            State::Drain { since, first, level, capacity, before, .. } => {
                 let first = if at - since < WINDOW { first.max(queue) } else { first };
+                // Of a short queue it is not sure that anything still waits in it.
+                let carried = carried.filter(|_| queue > limit).unwrap_or(capacity);
                 State::Drain {
                     since,
                     first,
                     queue,
-                    capacity: capacity + (carried.unwrap_or(capacity) - capacity) * 0.1,
+                    level: [level[0].note(at, queue, limit * SAME), level[1].note(at, whole, limit * SAME)],
+                    capacity: capacity + (carried - capacity) * 0.1,
+                    before,
                 }
             }
             State::Probe { at: before, bandwidth, capacity } => {
-                let near = (bandwidth / capacity) < BEYOND;
-                let above = !near && bandwidth / capacity < FAR_BEYOND;
+                let known = capacity.is_finite();
+                let near = known && bandwidth / capacity < BEYOND;
+                let above = known && !near && bandwidth / capacity < FAR_BEYOND;
                 let growth = match (near, above) {
                     (true, _) => CAREFUL,
                     (false, true) => GROWTH / 2.0,
@@ -247,11 +282,16 @@ impl Congestion {
                 };
                 let grown = bandwidth * (1.0 + growth * (at - before).as_secs_f32().min(1.0));
                 let bandwidth = if grown < arriving * PROVEN { grown } else { bandwidth };
-                let capacity = if near || above { capacity } else { 0.0 };
+                let capacity = if near || above { capacity } else { f32::INFINITY };
                 if bandwidth > UNLIMITED { State::Open } else { State::Probe { at, bandwidth, capacity } }
             }
         };
     }
+}
+
+/// A queue was seen.
+fn drain(at: Duration, queue: f32, capacity: f32, before: Option<f32>) -> State {
+    State::Drain { since: at, first: queue, queue, level: [Level { ms: queue, since: at }; 2], capacity, before }
 }
 
 /// The lowest of the last half minute: long enough to have seen the way without a queue, short enough that clocks that drift

@@ -50,9 +50,9 @@ pub struct Wanted {
     /// `sound`: seconds of speech that are scored in each call.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=600))]
     seconds: u64,
-    /// `sound`: keeps the recordings, 12 MB a minute, and says where.
+    /// `sound`: keeps the recordings of microphone and speaker, 12 MB a minute, and what the programs said.
     #[arg(long)]
-    keep: bool,
+    pub keep: bool,
     /// `sound`, `offline`: writes the table into docs/sound.md.
     #[arg(long)]
     pub write: bool,
@@ -223,11 +223,7 @@ impl Bench<'_> {
             Pair::Chromium(pair) => pair.end()?,
         };
         let heard = self.tools.judge(&raw, LEAD..LEAD + self.seconds)?;
-        if self.keep {
-            let kept = xtask::target().join("bench").join(format!("{name}.raw"));
-            std::fs::rename(&raw, &kept)?;
-            println!("  microphone and speaker: {}", kept.display());
-        } else {
+        if !self.keep {
             std::fs::remove_file(&raw)?;
         }
         let (condition, pss_mib) = (condition.name, pss_kib / 1024.0 / 2.0);

@@ -28,6 +28,7 @@ const CLEAN: Link = Link { rate: None, delay_ms: 20, jitter_ms: 0, loss: 0.0, ga
 struct Trip {
     road: Road,
     link: Link,
+    pauses: bool,
     now: Duration,
     chance: u64,
     next_packet: Duration,
@@ -61,6 +62,7 @@ impl Trip {
         Self {
             road: Road::new(abilities),
             link,
+            pauses: false,
             now: Duration::from_secs(100),
             chance: 7,
             next_packet: Duration::from_secs(100),
@@ -122,14 +124,17 @@ impl Trip {
     }
 
     fn speak(&mut self) {
+        // The packet that ends now has the length that was chosen when it began.
+        let packet_ms = self.plan.packet_ms;
         let plan = self.road.plan(self.now);
         self.plan = plan;
         self.plans.push((self.now, plan, self.road.choice.copies.len() as u8));
         self.next_packet += MS * u32::from(plan.packet_ms);
-        // Speech varies by a third, over some packets.
-        let shape = 1.0 + 0.3 * (self.now.as_secs_f32() * 9.0).sin();
-        let bytes = plan.bitrate as f32 * f32::from(plan.packet_ms) / 8000.0 * shape;
-        let samples = u32::from(plan.packet_ms) * 48;
+        // Speech varies by a third, over some packets, and one second of four is a pause.
+        let pause = self.pauses && self.now.as_secs_f32() % 4.0 > 3.0;
+        let shape = if pause { 0.1 } else { 1.0 + 0.3 * (self.now.as_secs_f32() * 9.0).sin() };
+        let bytes = plan.bitrate as f32 * f32::from(packet_ms) / 8000.0 * shape;
+        let samples = u32::from(packet_ms) * 48;
         let payload = bytes::Bytes::from(vec![0; bytes as usize]);
         let encoded = Encoded { sequence: self.sequence, timestamp: self.timestamp, marker: false, samples, payload };
         self.sequence = self.sequence.wrapping_add(1);
@@ -285,6 +290,28 @@ fn a_link_that_narrows_is_followed_down_at_once_and_up_in_seconds() {
     }
     println!("up again after {seconds} s");
     assert!(seconds <= 12.0, "up again after {seconds} s");
+}
+
+#[test]
+fn a_way_that_becomes_longer_is_not_narrow() {
+    for (longer_ms, jitter_ms, rate) in [(50, 0, None), (50, 40, None), (150, 0, None), (50, 0, Some(200_000))] {
+        let mut trip = Trip::new(ALL, Link { rate, jitter_ms, ..CLEAN });
+        trip.pauses = true;
+        trip.run(20.0);
+        trip.link.delay_ms += longer_ms;
+        let mut seconds = 0.0;
+        while seconds < 1.0 || trip.plan.packet_ms > 20 || trip.plan.bitrate < 36_000 {
+            trip.run(0.5);
+            seconds += 0.5;
+            assert!(seconds < 30.0, "{longer_ms} ms longer, jitter {jitter_ms}: still {:?}", trip.plan);
+        }
+        println!("{longer_ms} ms longer, jitter {jitter_ms}, link {rate:?}: whole again after {seconds} s");
+        assert!(seconds <= 7.0, "{seconds} s");
+        trip.rest();
+        trip.run(60.0);
+        let lowest = trip.plans.iter().map(|(_, plan, _)| plan.bitrate).min();
+        assert!(lowest >= Some(30_000), "{longer_ms} ms longer, jitter {jitter_ms}, link {rate:?}: {lowest:?}");
+    }
 }
 
 #[test]
