@@ -46,7 +46,7 @@ fn a_report_tells_the_call_and_nothing_of_people_addresses_and_secrets() {
         ] {
             assert!(report.contains(part), "{you}: {part:?} is missing in\n{report}");
         }
-        let table = report.split_once("mic echo_lowered voice_back late\n").expect("a table").1;
+        let table = report.split_once("mic echo_lowered voice_back late dry\n").expect("a table").1;
         assert!(table.lines().count() >= 3, "{report}");
         println!("{report}");
     }

@@ -101,6 +101,8 @@ pub struct Ours {
     pub echo_return_loss_db: Option<f32>,
     /// Wakes that came too late.
     pub late_ticks: u32,
+    /// Times that the speaker had nothing to play.
+    pub underruns: u32,
 }
 
 /// What goes to the network.

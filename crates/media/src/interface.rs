@@ -400,6 +400,8 @@ pub struct Stats {
     pub own_voice_back_db: Option<f32>,
     /// Times in the last second that the sound thread was late by more than 20 ms.
     pub late_ticks: u32,
+    /// Times in the last second that the speaker wanted sound and there was none.
+    pub underruns: u32,
     /// `host`, `srflx`, `prflx` or `relay`, of the pair in use.
     pub local_candidate: Option<String>,
     pub remote_candidate: Option<String>,

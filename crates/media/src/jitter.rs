@@ -58,20 +58,25 @@ pub struct Counts {
     /// What came after it should have been played, and was not played otherwise.
     pub late: u32,
     pub duplicate: u32,
+    /// Of those received: what was asked for.
+    pub resent: u32,
     pub bytes: u32,
 }
 
 const SAMPLES_PER_MS: f32 = RATE as f32 / 1000.0;
 /// Playout takes 10 ms at a time.
 const QUANTUM_MS: f32 = 10.0;
+/// Off by so little, nothing changes: each change of speed costs more than it gains (live, on a clean way: PESQ 4.08 with
+/// changes for less, 4.4 without).
+const SHORT_MS: f32 = 4.0;
 /// Playout must be so much too far behind for concealment to be cut short.
 const CUT_SHORT_MS: f32 = 60.0;
 /// What is late by no more than this, but beyond the target, loses its begin, for which something was made up; what is
 /// later is heard as a whole, later.
 const LATE_MS: f32 = 20.0;
 /// A longer gap is heard more than several short ones: each further packet lost in a row makes each count so much more.
-const WEIGHT_OF_ROW: f32 = 0.4;
-const MOST_WEIGHT: f32 = 3.0;
+const WEIGHT_OF_ROW: f32 = 0.8;
+const MOST_WEIGHT: f32 = 6.0;
 /// A gap in time that no wait explains is an error of the sender; it must not hold up the sound for longer than this.
 const PATIENCE: Duration = Duration::from_millis(600);
 /// An answer may come so much after its sound was due: the target grows if that happens often.
@@ -182,7 +187,10 @@ impl JitterBuffer {
                 self.target.came(packet.at, timestamp, samples);
             }
             Arrived::Overtaken => {}
-            Arrived::Resent => self.note_recovered(packet.at, timestamp, unknown),
+            Arrived::Resent => {
+                self.counts.resent += 1;
+                self.note_recovered(packet.at, timestamp, unknown);
+            }
             Arrived::Duplicate => {
                 self.counts.duplicate += 1;
                 self.stale += 1;
@@ -272,7 +280,12 @@ impl JitterBuffer {
             return 0;
         }
         let spare = unplayed as f32 / SAMPLES_PER_MS;
-        let quanta = (-self.shortage_ms(unplayed) / QUANTUM_MS).floor() * QUANTUM_MS;
+        let excess = -self.shortage_ms(unplayed);
+        let quanta = if (-SHORT_MS..QUANTUM_MS + SHORT_MS).contains(&excess) {
+            0.0
+        } else {
+            (excess / QUANTUM_MS).floor() * QUANTUM_MS
+        };
         ((spare + quanta) * SAMPLES_PER_MS) as i64
     }
 

@@ -54,6 +54,9 @@ pub struct Road {
 struct Trial {
     loss: f32,
     until: Duration,
+    /// Lost since, in seconds, and of how many: one report of a quarter of a second says nothing.
+    lost: f32,
+    seconds: f32,
 }
 
 /// One second of a road.
@@ -74,8 +77,9 @@ const AGAIN_SHARE: f32 = 0.15;
 const AGAIN_MOST: f32 = 12_000.0;
 /// What was not used is kept for so long.
 const AGAIN_KEPT: Duration = Duration::from_secs(1);
-/// So long after copies were added, loss that grew by these is theirs.
+/// So long after copies were added, loss that grew by these is theirs, once it was watched for so many seconds.
 const TRIAL: Duration = Duration::from_secs(4);
+const TRIAL_LEAST: f32 = 1.0;
 const WORSE_BY: f32 = 0.08;
 const WORSE_TIMES: f32 = 1.6;
 
@@ -169,8 +173,10 @@ impl Road {
         let sent = self.since_heard as f32 * 8.0 / passed.max(0.1);
         (self.heard, self.since_heard) = (Some(now), 0);
         self.budget.heed(feedback, self.abilities.reports, sent, now);
-        if let Some(trial) = &self.trial {
-            if feedback.loss > trial.loss * WORSE_TIMES + WORSE_BY {
+        if let Some(trial) = &mut self.trial {
+            trial.lost += feedback.loss.clamp(0.0, 1.0) * passed;
+            trial.seconds += passed;
+            if trial.seconds >= TRIAL_LEAST && trial.lost / trial.seconds > trial.loss * WORSE_TIMES + WORSE_BY {
                 tracing::debug!(before = trial.loss, after = feedback.loss, "copies made loss worse");
                 self.chooser.bar(now);
                 self.budget.lower(sent * (1.0 - feedback.loss.clamp(0.0, 1.0)));
@@ -215,7 +221,8 @@ impl Road {
         };
         let choice = self.chooser.choose(&given, now);
         if choice.copies.len() > self.choice.copies.len() && self.trial.is_none() {
-            self.trial = Some(Trial { loss: self.pattern.loss.max(self.lost), until: now + TRIAL });
+            let loss = self.pattern.loss.max(self.lost);
+            self.trial = Some(Trial { loss, until: now + TRIAL, lost: 0.0, seconds: 0.0 });
         }
         if choice.protection != self.choice.protection {
             tracing::debug!(protection = ?choice.protection, limit = ?self.limit(), "protection");

@@ -101,7 +101,8 @@ pub fn measure(dir: &Path, profile: &'static str, options: &Wanted) -> Result<Ve
     let _sweeper = Sweeper::start(&crate::laboratory::own_program()?, xtask::lab::SWEEP)?;
     let tools = Tools::provide()?;
     let speech = tools.speech(&dir, options.seconds)?;
-    let bench = Bench { dir: &dir, profile, wire: Wire::lay(&dir)?, tools, seconds: options.seconds, keep: options.keep };
+    let bench =
+        Bench { dir: &dir, profile, wire: Wire::lay(&dir)?, tools, seconds: options.seconds, keep: options.keep };
     let products: Vec<Product> = [Some(Product::Bellwire), options.against].into_iter().flatten().collect();
     let calls = conditions.len() * options.runs as usize * products.len();
     let minutes = calls as u64 * (options.seconds + LEAD + 12) / 60;

@@ -37,6 +37,7 @@ pub struct Row {
     pub echo_lowered: Option<i8>,
     pub voice_back: Option<i8>,
     pub late_ticks: u32,
+    pub underruns: u32,
     pub protection: Protection,
 }
 
@@ -68,6 +69,7 @@ impl Seconds {
             echo_lowered: stats.echo_return_loss_db.map(decibels),
             voice_back: stats.own_voice_back_db.map(decibels),
             late_ticks: stats.late_ticks,
+            underruns: stats.underruns,
             protection: stats.protection,
         };
         self.put(row);
@@ -130,6 +132,7 @@ fn worse(a: &Row, b: &Row) -> Row {
         // The louder of both: fewer decibels below what was sent.
         voice_back: [a.voice_back, b.voice_back].into_iter().flatten().min(),
         late_ticks: a.late_ticks.max(b.late_ticks),
+        underruns: a.underruns.max(b.underruns),
         protection: stronger(a.protection, b.protection),
     }
 }

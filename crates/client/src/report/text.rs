@@ -149,11 +149,11 @@ fn ways(out: &mut String, seconds: &Seconds) -> std::fmt::Result {
 }
 
 fn sounds(out: &mut String, seconds: &Seconds) -> std::fmt::Result {
-    writeln!(out, "    s made_up recovered buffer target mos  mic echo_lowered voice_back late")?;
+    writeln!(out, "    s made_up recovered buffer target mos  mic echo_lowered voice_back late dry")?;
     for row in seconds.rows() {
         writeln!(
             out,
-            "{:>5} {:>7.1} {:>9.1} {:>6.0} {:>6.0} {:>3} {:>4} {:>12} {:>10} {:>4}",
+            "{:>5} {:>7.1} {:>9.1} {:>6.0} {:>6.0} {:>3} {:>4} {:>12} {:>10} {:>4} {:>3}",
             row.second,
             row.concealed,
             row.recovered,
@@ -164,6 +164,7 @@ fn sounds(out: &mut String, seconds: &Seconds) -> std::fmt::Result {
             whole(row.echo_lowered),
             whole(row.voice_back),
             row.late_ticks,
+            row.underruns,
         )?;
     }
     Ok(())

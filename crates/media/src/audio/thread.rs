@@ -469,6 +469,7 @@ impl Thread {
             microphone_dbfs: (10.0 * mean.log10()).max(QUIETEST_DBFS) as f32,
             echo_return_loss_db: self.send.echo_return_loss_db(),
             late_ticks: std::mem::take(&mut self.late),
+            underruns: self.output.sink.as_mut().map_or(0, |sink| sink.take_underruns()),
         }
     }
 

@@ -75,20 +75,31 @@ pub struct Speaker {
     end: PlayoutEnd,
     resampler: Resampler,
     rate: usize,
+    /// Frames that the device itself holds and that may be late.
+    held: usize,
     /// Added to what waits in the ring, after the callback found too little; taken back when all has been well.
     extra: usize,
     calm: usize,
+    underruns: u32,
     channels: Vec<f32>,
     converted: Vec<f32>,
 }
 
 impl Speaker {
+    /// A device that holds next to nothing itself.
     pub fn new(end: PlayoutEnd, rate: u32) -> Result<Self, DeviceFault> {
+        Ok(Self { extra: rate as usize * LOOK_MS / 1000, ..Self::before(end, rate, 0)? })
+    }
+
+    /// A device to which so many milliseconds may come late without being missed.
+    pub fn before(end: PlayoutEnd, rate: u32, held_ms: u32) -> Result<Self, DeviceFault> {
         Ok(Self {
             resampler: Resampler::new(RATE, rate, end.lanes())?,
             rate: rate as usize,
-            extra: rate as usize * LOOK_MS / 1000,
+            held: rate as usize * held_ms as usize / 1000,
+            extra: 0,
             calm: 0,
+            underruns: 0,
             channels: Vec::with_capacity(2 * FRAME),
             converted: Vec::new(),
             end,
@@ -103,13 +114,20 @@ impl Speaker {
 impl Sink for Speaker {
     fn wants(&mut self, _now: Instant) -> bool {
         let (most, look) = (self.rate * MOST_WAITING_MS / 1000, self.rate * LOOK_MS / 1000);
-        if self.end.take_underruns() > 0 {
+        let underruns = self.end.take_underruns();
+        if underruns > 0 {
+            self.underruns = self.underruns.saturating_add(underruns);
             self.extra = (self.extra + look).min(most);
             self.calm = 0;
         }
         // A whole callback must be there when it comes, wherever between two looks that is.
         let callback = self.end.callback().max(look);
-        self.end.waiting() < (callback + look + self.extra).min(most.max(callback))
+        let ahead = (callback + look + self.extra).saturating_sub(self.held).max(look);
+        self.end.waiting() < ahead.min(most.max(callback))
+    }
+
+    fn take_underruns(&mut self) -> u32 {
+        std::mem::take(&mut self.underruns)
     }
 
     fn write(&mut self, sound: &Sound) {

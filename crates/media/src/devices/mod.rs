@@ -38,6 +38,10 @@ pub trait Sink: Send {
     /// Whether 10 ms more should be written now.
     fn wants(&mut self, now: Instant) -> bool;
     fn write(&mut self, sound: &Sound);
+    /// How often since the last call there was nothing to play when it was wanted.
+    fn take_underruns(&mut self) -> u32 {
+        0
+    }
 }
 
 /// Says each 10 ms of real time, once, that they are over.

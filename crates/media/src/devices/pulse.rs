@@ -50,6 +50,8 @@ const PLAYOUT_MS: u32 = 5;
 /// microphone, it runs the device at the least that it can: PulseAudio 16 then handles 1,400 pieces a second for each
 /// stream, which takes a core.
 const PLAYOUT_HELD: u32 = 4;
+/// What the server asks for may come so much later: it still holds more than that.
+const LATE_MS: u32 = 10;
 /// The sink that a server makes up while there is none: nobody hears it.
 const NO_SINK: &str = "auto_null";
 
@@ -170,7 +172,7 @@ impl Place {
         let layout = Layout { channels: self.channels.clamp(1, 2), milliseconds: PLAYOUT_MS };
         let (callback, end) = realtime::playout(RATE, layout.channels.into());
         let stream = play(&self.id, layout, callback, move || notice(Notice::Broken))?;
-        Ok((stream, Speaker::new(end, RATE)?))
+        Ok((stream, Speaker::before(end, RATE, LATE_MS)?))
     }
 }
 
@@ -288,9 +290,21 @@ fn play(
     };
     // It begins with silence, so that it runs before there is anything to play.
     send(connection.reader.get_mut(), created.requested_bytes.min(LONGEST), &mut |_| ()).map_err(fault)?;
+    let frame = u32::from(layout.channels) * SAMPLE_BYTES;
+    let late = RATE / 1000 * LATE_MS * frame;
+    // What was asked for and not sent yet. It is never more than may be late, so that the server goes on asking.
+    let mut owed = 0u32;
     connection.run("bellwire-play", broken, move |socket, message| match message {
         Message::Command(Command::Request(request)) if request.channel == created.channel => {
-            send(socket, request.length.min(LONGEST), &mut |samples| callback.fill(samples))
+            owed = owed.saturating_add(request.length).min(LONGEST);
+            let ready = (callback.ready() as u32).saturating_mul(frame);
+            let bytes = owed.min(ready).max(owed.saturating_sub(late)) / frame * frame;
+            owed -= bytes;
+            if bytes == 0 { Ok(()) } else { send(socket, bytes, &mut |samples| callback.fill(samples)) }
+        }
+        Message::Command(Command::Underflow(_)) => {
+            callback.ran_dry();
+            Ok(())
         }
         Message::Command(_) | Message::Sound { .. } => Ok(()),
     })

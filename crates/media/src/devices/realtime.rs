@@ -153,11 +153,21 @@ pub fn playout(rate: u32, channels: usize) -> (Playout, PlayoutEnd) {
 const FADE: f32 = 0.9;
 
 impl Playout {
+    /// Frames that wait to be played.
+    pub fn ready(&self) -> usize {
+        self.ring.slots() / self.lanes
+    }
+
+    /// The device itself had nothing left.
+    pub fn ran_dry(&self) {
+        self.shared.underruns.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The callback: takes what is due from the ring. Channels beyond the second stay silent.
     pub fn fill<T: Sample + FromSample<f32>>(&mut self, data: &mut [T]) {
         let frames = data.len() / self.channels;
         self.shared.called(frames);
-        let ready = frames.min(self.ring.slots() / self.lanes);
+        let ready = frames.min(self.ready());
         if ready < frames && self.primed {
             self.shared.underruns.fetch_add(1, Ordering::Relaxed);
         }

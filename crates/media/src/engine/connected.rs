@@ -70,7 +70,7 @@ impl Connected {
         let SecondOf { heard: Heard { received, burst_ms, own_voice_back_db }, road, ours } = second;
         let counts = received.counts;
         let share = |part: u32, whole: u32| if whole == 0 { 0.0 } else { (part as f32 / whole as f32).clamp(0.0, 1.0) };
-        let arrived = counts.received.saturating_sub(counts.duplicate);
+        let arrived = counts.received.saturating_sub(counts.duplicate + counts.resent);
         let round_trip_ms = self.report.and_then(|report| report.round_trip_ms);
         let heard = emodel::Heard {
             round_trip_ms: round_trip_ms.unwrap_or(0.0),
@@ -104,6 +104,7 @@ impl Connected {
             echo_return_loss_db: ours.echo_return_loss_db,
             own_voice_back_db: *own_voice_back_db,
             late_ticks: ours.late_ticks,
+            underruns: ours.underruns,
             local_candidate: self.path.map(|path| path.local.as_str().to_owned()),
             remote_candidate: self.path.map(|path| path.remote.as_str().to_owned()),
         }

@@ -1,10 +1,10 @@
 //! What did not come: which numbers to ask for again, and what to tell the far side.
 //!
-//! A number is missing from the packet on that shows it. If it comes without having been asked for, it was merely
-//! overtaken; how long that took says how long to wait before asking the next time.
+//! A number is missing from the packet on that shows it. If it comes without having been asked for, or sooner than an answer
+//! can, or if it comes twice, it was merely overtaken; how long that took says how long to wait before asking the next time.
 
 use crate::pipeline::Feedback;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// What is older is forgotten.
@@ -17,6 +17,10 @@ const ASKED_AT_ONCE: usize = 20;
 const LONGEST_ROUND_TRIP_MS: f32 = 200.0;
 /// Where the round trip is not known, it counts as this, until answers show it.
 const LIKELY_ROUND_TRIP_MS: f32 = 60.0;
+/// No answer comes sooner than in so much of the round trip, less what its measurement may have been late by, in
+/// milliseconds.
+const SOONEST: f32 = 0.5;
+const MEASURED_LATE_MS: f32 = 8.0;
 /// What both ends take to notice and to answer, at most: each looks each 5 ms.
 const NOTICING_MS: f32 = 10.0;
 const MOST_ASKED: u8 = 4;
@@ -63,6 +67,8 @@ pub enum Arrived {
 #[derive(Default)]
 pub struct Losses {
     missing: BTreeMap<i64, Missing>,
+    /// What was asked for and came, and how long after it was missed: if it comes once more, this one was not the answer.
+    answers: VecDeque<(i64, f32)>,
     highest: Option<i64>,
     first: i64,
     round_trip_ms: Option<f32>,
@@ -116,9 +122,22 @@ impl Losses {
             self.first = sequence;
             return Arrived::Overtaken;
         }
-        let Some(missing) = self.missing.remove(&sequence) else { return Arrived::Duplicate };
+        let Some(missing) = self.missing.remove(&sequence) else {
+            if let Some(place) = self.answers.iter().position(|(answer, _)| *answer == sequence)
+                && let Some((_, late)) = self.answers.remove(place)
+            {
+                self.lost = self.lost.saturating_sub(1);
+                self.note_overtaken(at, late);
+            }
+            return Arrived::Duplicate;
+        };
         let took = |since: Duration| at.saturating_sub(since).as_secs_f32() * 1000.0;
-        if missing.asked > 0 && took(missing.last_asked) >= 0.5 * self.round_trip_ms.unwrap_or(0.0).min(100.0) {
+        let soonest = (SOONEST * self.round_trip_ms.unwrap_or(0.0) - MEASURED_LATE_MS).min(100.0);
+        if missing.asked > 0 && took(missing.last_asked) >= soonest {
+            self.answers.push_back((sequence, took(missing.since)));
+            if self.answers.len() > CAPACITY {
+                self.answers.pop_front();
+            }
             self.questions = 0;
             if missing.asked == 1 {
                 let answered = took(missing.last_asked);
@@ -129,10 +148,13 @@ impl Losses {
         if missing.lost {
             self.lost = self.lost.saturating_sub(1);
         }
-        let late = took(missing.since);
+        self.note_overtaken(at, took(missing.since));
+        Arrived::Overtaken
+    }
+
+    fn note_overtaken(&mut self, at: Duration, late: f32) {
         let longest = self.overtaken.filter(|(then, _)| at.saturating_sub(*then) < OVERTAKEN_MEMORY);
         self.overtaken = Some((at, longest.map_or(late, |(_, longest)| longest.max(late))));
-        Arrived::Overtaken
     }
 
     /// The packet `sequence` has not come, its sound may begin at `timestamp` and last `samples`; `known` if that can be
@@ -304,7 +326,6 @@ mod tests {
         losses.ask(60 * MS, |_, _| true);
         assert_eq!(losses.arrived(11, 66 * MS), Arrived::Overtaken);
         assert_eq!(losses.arrived(12, 95 * MS), Arrived::Resent);
-        assert_eq!(losses.arrived(12, 96 * MS), Arrived::Duplicate);
         losses.arrived(15, 120 * MS);
         losses.gap(14, 2880, 960, 120 * MS, false, 1);
         assert!(losses.ask(125 * MS, |_, _| true).is_empty());
@@ -312,6 +333,22 @@ mod tests {
         losses.feedback(127 * MS, 0.0, 0.0, None);
         let told = losses.feedback(1127 * MS, 0.0, 0.0, None).unwrap();
         assert_eq!((told.highest_sequence, told.cumulative_lost), (15, 2));
+    }
+
+    #[test]
+    fn an_answer_from_next_door_is_told_from_what_was_overtaken() {
+        let mut losses = with_gap(Some(6.0));
+        losses.ask(60 * MS, |_, _| true);
+        assert_eq!(losses.arrived(11, 61 * MS), Arrived::Resent);
+        assert_eq!(losses.arrived(12, 62 * MS), Arrived::Resent);
+        losses.feedback(62 * MS, 0.0, 0.0, None);
+        assert_eq!(losses.feedback(1062 * MS, 0.0, 0.0, None).unwrap().cumulative_lost, 2);
+        // Both came, so the first was the packet itself.
+        assert_eq!(losses.arrived(12, 1070 * MS), Arrived::Duplicate);
+        assert_eq!(losses.feedback(2070 * MS, 0.0, 0.0, None).unwrap().cumulative_lost, 1);
+        losses.arrived(15, 2120 * MS);
+        losses.gap(14, 2880, 960, 2120 * MS, false, 1);
+        assert!(losses.ask(2122 * MS, |_, _| true).is_empty(), "it waits for what is overtaken");
     }
 
     #[test]

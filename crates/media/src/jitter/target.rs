@@ -18,6 +18,9 @@ const SLOW: u32 = 400;
 /// One percent of frames that have to be made up counts as much as so many milliseconds of delay. By PESQ a percent costs
 /// 0.05 to 0.1 (docs/sound.md); by ITU-T G.107 13 ms cost nothing below 150 ms in all, so this rather leans to whole sound.
 const PERCENT_MS: f32 = 13.0;
+/// Beyond so many milliseconds each costs so much more: with devices and network it comes to what a conversation notices.
+const LONG_MS: f32 = 50.0;
+const MORE: f32 = 0.5;
 /// What is merely late comes in rows, of which a listener misses words, and costs nothing but the wait.
 const WEIGHT_OF_LATE: f32 = 4.0;
 /// What a queue's packets count when it is gone.
@@ -118,8 +121,11 @@ impl Target {
             Known::Itself => Some(delay),
             Known::Recovered => (delay <= MOST_FOR_RECOVERY_MS).then_some(delay),
         };
-        // What is late once in two seconds is no reason for haste.
-        self.quick.enter(delay, if how == Known::Itself { 1.0 } else { weight });
+        // What was lost comes back by chance as it was lost: nothing about the next second follows from it. What is late once
+        // in two seconds is no reason for haste either.
+        if how == Known::Itself {
+            self.quick.enter(delay, 1.0);
+        }
         self.slow.enter(delay, weight);
         if self.quick.entered < ENOUGH {
             self.settled = self.settled.max(delay.unwrap_or(0.0).min(MOST_MS));
@@ -222,7 +228,7 @@ impl Delays {
         let (mut beyond, mut best, mut least, mut others) = (0.0, 0.0, f32::INFINITY, f32::INFINITY);
         for (bucket, share) in self.shares.iter().enumerate().rev() {
             let delay = (bucket + 1) as f32 * BUCKET_MS;
-            let cost = delay + beyond * 100.0 * PERCENT_MS;
+            let cost = delay + MORE * (delay - LONG_MS).max(0.0) + beyond * 100.0 * PERCENT_MS;
             if cost < least {
                 (best, least) = (delay, cost);
             }

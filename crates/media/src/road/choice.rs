@@ -33,6 +33,7 @@ pub struct Chooser {
     swift: Switch,
     first: Switch,
     second: Switch,
+    third: Switch,
     fec: Switch,
     dred: Switch,
     /// Copies were tried and are not tried again until then.
@@ -47,6 +48,8 @@ pub struct Chooser {
 const SPEECH: u32 = 40_000;
 /// with deep redundancy, which takes half of it (4.42),
 const SPEECH_WITH_DRED: u32 = 48_000;
+/// with three copies, which are to take no more than two did (4.38),
+const SPEECH_WITH_THREE: u32 = 28_000;
 /// the least that speech is lowered to in favour of copies (4.36),
 const SPEECH_WITH_COPIES: u32 = 20_000;
 /// and at all (3.5).
@@ -66,10 +69,12 @@ const SWIFT_UNTIL: f32 = 100.0;
 /// Share lost from which, and until which, one copy and then two ride along where packets are sent again swiftly: a second
 /// loss in a row, of the packet sent again, is still rare below,
 const FIRST_IF_SWIFT: (f32, f32) = (0.03, 0.015);
-const SECOND_IF_SWIFT: (f32, f32) = (0.2, 0.14);
+const SECOND_IF_SWIFT: (f32, f32) = (0.04, 0.025);
+const THIRD_IF_SWIFT: (f32, f32) = (0.15, 0.1);
 /// and where they are not. One in a hundred is heard.
 const FIRST: (f32, f32) = (0.01, 0.005);
 const SECOND: (f32, f32) = (0.07, 0.045);
+const THIRD: (f32, f32) = (0.15, 0.1);
 /// As for copies, where there are none: the encoder hardly engages FEC below.
 const FEC: (f32, f32) = (0.02, 0.01);
 const DRED: (f32, f32) = (0.02, 0.01);
@@ -124,16 +129,19 @@ impl Chooser {
         let begun = (BEGIN as f32 + BEGIN_GROWTH as f32 * given.age.as_secs_f32()) as u32 * times;
         let fullest = if given.mechanisms.rate { fullest.min(begun) } else { fullest };
 
-        let (first, second) = if swift { (FIRST_IF_SWIFT, SECOND_IF_SWIFT) } else { (FIRST, SECOND) };
+        let (first, second, third) =
+            if swift { (FIRST_IF_SWIFT, SECOND_IF_SWIFT, THIRD_IF_SWIFT) } else { (FIRST, SECOND, THIRD) };
         let first = self.first.turn(pattern.loss, first.0, first.1, now);
-        let second = self.second.turn(pattern.loss, second.0, second.1, now);
+        let second = self.second.turn(pattern.loss, second.0, second.1, now) && first;
+        let third = self.third.turn(pattern.loss, third.0, third.1, now) && second;
         let barred = self.barred.is_some_and(|until| now < until);
-        let asked = usize::from(first) + usize::from(first && second);
+        let asked = [first, second, third].map(usize::from).iter().sum();
         let asked = if given.abilities.red && given.mechanisms.copies && !barred { asked } else { 0 };
         let payload = |copies: usize| room.map(|room| room.saturating_sub(overhead(packet_ms)) / (copies as u32 + 1));
         let carried = (0..=asked).rev().find(|copies| payload(*copies).is_none_or(|each| each >= least)).unwrap_or(0);
         let copies = self.distances(carried, given);
 
+        let fullest = if carried > 2 { fullest.min(SPEECH_WITH_THREE * times) } else { fullest };
         let mut bitrate = payload(carried).map_or(fullest, |each| each.min(fullest));
         let spacious = payload(carried).is_none_or(|each| each >= SPEECH_WITH_DRED);
         let late = !swift && pattern.bursts() && given.abilities.dred && given.mechanisms.dred;
@@ -185,8 +193,10 @@ impl Chooser {
             (0, _) => Vec::new(),
             (1, false) => vec![1],
             (1, true) => vec![beyond],
-            (_, false) => vec![2, 1],
-            (_, true) => vec![beyond, (beyond / 2).max(1)],
+            (2, false) => vec![2, 1],
+            (2, true) => vec![beyond, (beyond / 2).max(1)],
+            (_, false) => vec![3, 2, 1],
+            (_, true) => vec![beyond, (beyond * 2 / 3).max(2), (beyond / 3).max(1)],
         }
     }
 
