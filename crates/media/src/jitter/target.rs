@@ -17,7 +17,7 @@ const QUICK: u32 = 100;
 const SLOW: u32 = 400;
 /// One percent of frames that have to be made up counts as much as so many milliseconds of delay. By PESQ a percent costs
 /// 0.05 to 0.1 (docs/sound.md); by ITU-T G.107 13 ms cost nothing below 150 ms in all, so this rather leans to whole sound.
-const PERCENT_MS: f32 = 13.0;
+const PERCENT_MS: f32 = 17.0;
 /// Beyond so many milliseconds each costs so much more: with devices and network it comes to what a conversation notices.
 const LONG_MS: f32 = 50.0;
 const MORE: f32 = 0.5;
@@ -28,7 +28,7 @@ const LEFT_OF_QUEUE: f32 = 0.3;
 /// A packet of 60 ms counts as three.
 const LONGEST_PACKETS: i64 = 3;
 /// Waiting for what was lost is worth that much; beyond, only for what is merely late.
-pub const MOST_FOR_RECOVERY_MS: f32 = 165.0;
+pub const MOST_FOR_RECOVERY_MS: f32 = 158.0;
 /// Beside what the network does, playout is taken from in pieces of 10 ms by a thread that wakes a little late: without this
 /// what comes just in time loses its begin (live, at 5 % loss: PESQ 3.4 without it).
 const MARGIN_MS: f32 = 5.0;

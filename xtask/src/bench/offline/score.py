@@ -32,6 +32,8 @@ SLOW = 8_000
 PIECE, LONGEST = 0.5, 2.0
 # Root of mean square of a piece that counts as speech, and how like it has to be to count as found.
 SPEECH, LIKE = 0.01, 0.5
+# Farther from the median than any buffer here is long, in seconds.
+FAR = 1.0
 WORKERS = 2
 
 
@@ -61,7 +63,9 @@ def pieces(clip, heard, begin, end):
         lag = int(np.argmax(like))
         if like[lag] > LIKE:
             found.append((at / SLOW, lag / SLOW))
-    return found, speech
+    # What is far from all the others is another place that sounds alike.
+    middle = np.median([lag for _, lag in found]) if found else 0.0
+    return [(at, lag) for at, lag in found if abs(lag - middle) < FAR], speech
 
 
 def from_where(samples, start, length):
