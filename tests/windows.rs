@@ -11,7 +11,7 @@ mod support;
 use anyhow::{Context, Result, ensure};
 use app::{App, Devices, Guest, MICROPHONE, SPEAKER};
 use bellwire_client::recording::level_dbfs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use support::{PATIENCE, Speeches, assert_heard, folder, make_room, until};
 use thirtyfour::prelude::*;
 use xtask::server::{Seeded, Server};
@@ -157,12 +157,8 @@ async fn a_check_hears_a_sentence_plays_it_back_and_ends_in_a_verdict() -> Resul
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_missing_microphone_is_said_and_used_once_plugged_in() -> Result<()> {
-    let dir = folder("windows/no-microphone")?;
-    let speeches = Speeches::make(&dir)?;
-    let server = Server::start("debug", &dir)?;
-    let seeded = server.seed_demo()?;
-    let client = App::open(&dir, "client", &[&seeded.client.link], Devices::SpeakerAlone).await?;
-    let provider = App::open(&dir, "provider", &[&seeded.provider.link], Devices::Both).await?;
+    let Pair { dir, speeches, server: _server, seeded, client, provider } =
+        Pair::open("windows/no-microphone", Devices::SpeakerAlone).await?;
     client.on("home").await?;
     client.press("#check").await?;
     client.on("check").await?;
@@ -185,12 +181,8 @@ async fn a_missing_microphone_is_said_and_used_once_plugged_in() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_microphone_pulled_out_in_a_call_is_said_and_the_call_goes_on() -> Result<()> {
-    let dir = folder("windows/pulled-out")?;
-    let speeches = Speeches::make(&dir)?;
-    let server = Server::start("debug", &dir)?;
-    let seeded = server.seed_demo()?;
-    let client = App::open(&dir, "client", &[&seeded.client.link], Devices::Both).await?;
-    let provider = App::open(&dir, "provider", &[&seeded.provider.link], Devices::Both).await?;
+    let Pair { dir, speeches, server: _server, seeded, client, provider } =
+        Pair::open("windows/pulled-out", Devices::Both).await?;
     call_and_accept(&client, &provider, &seeded).await?;
 
     for part in client.microphone.context("the client began with a microphone")? {
@@ -204,10 +196,8 @@ async fn a_microphone_pulled_out_in_a_call_is_said_and_the_call_goes_on() -> Res
     client.no_notice("microphone_unplugged").await?;
 
     // Plugged in again, it is heard again.
-    let recording = provider.desk.sound.record(SPEAKER, &dir.join("provider-hears.wav"))?;
-    let mut speech = client.desk.sound.play(MICROPHONE, &speeches.client)?;
-    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played");
-    assert_heard("the provider hears the client", &speeches.client, &recording.stop())?;
+    let heard = said(&client, &speeches.client, &provider, SPEAKER, &dir.join("provider-hears.wav"))?;
+    assert_heard("the provider hears the client", &speeches.client, &heard)?;
     client.press("#hang-up").await?;
     provider.on("ended").await
 }
@@ -319,6 +309,44 @@ async fn a_window_waits_for_the_next_person_talks_and_is_told_when_they_leave() 
     no_error_logged(&[&provider], &server)
 }
 
+/// A client and a provider, each at a desk and opened by their own link.
+struct Pair {
+    dir: PathBuf,
+    speeches: Speeches,
+    server: Server,
+    seeded: Seeded,
+    client: App,
+    provider: App,
+}
+
+impl Pair {
+    async fn open(test: &str, at_client: Devices) -> Result<Self> {
+        let dir = folder(test)?;
+        let speeches = Speeches::make(&dir)?;
+        let server = Server::start("debug", &dir)?;
+        let seeded = server.seed_demo()?;
+        let client = App::open(&dir, "client", &[&seeded.client.link], at_client).await?;
+        let provider = App::open(&dir, "provider", &[&seeded.provider.link], Devices::Both).await?;
+        Ok(Self { dir, speeches, server, seeded, client, provider })
+    }
+}
+
+/// What comes out of the other's speaker while one says something, into `wav`.
+fn said(from: &App, speech: &Path, to: &App, speaker: &str, wav: &Path) -> Result<PathBuf> {
+    let recording = to.desk.sound.record(speaker, wav)?;
+    let mut speech = from.desk.sound.play(MICROPHONE, speech)?;
+    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played; see {}", speech.log().display());
+    Ok(recording.stop())
+}
+
+async fn mute(app: &App) -> Result<()> {
+    app.press("#mute").await?;
+    until("the button shows that it is muted", async || {
+        Ok((app.mark("#mute", "aria-pressed").await? == "true").then_some(()))
+    })
+    .await
+}
+
 async fn call_and_accept(caller: &App, callee: &App, seeded: &Seeded) -> Result<()> {
     for app in [caller, callee] {
         app.on("home").await?;
@@ -352,20 +380,14 @@ async fn both_hear(dir: &Path, test: &str, client: &App, provider: &App, speeche
 
 async fn muting_silences(dir: &Path, client: &App, provider: &App, speeches: &Speeches) -> Result<()> {
     ensure!(client.mark("#mute", "aria-pressed").await? == "false", "muted before anybody pressed it");
-    client.press("#mute").await?;
-    until("the button shows that it is muted", async || {
-        Ok(Some(client.mark("#mute", "aria-pressed").await?).filter(|pressed| pressed == "true"))
-    })
-    .await?;
+    mute(client).await?;
     until("the other one is told", async || {
         Ok(Some(provider.text("#peer-muted").await?).filter(|text| !text.is_empty()))
     })
     .await?;
     client.picture("call", "5-muted")?;
-    let recording = provider.desk.sound.record(SPEAKER, &dir.join("provider-hears-muted.wav"))?;
-    let mut speech = client.desk.sound.play(MICROPHONE, &speeches.client)?;
-    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played");
-    let muted = level_dbfs(&recording.stop(), 0, 60_000)?;
+    let muted = said(client, &speeches.client, provider, SPEAKER, &dir.join("provider-hears-muted.wav"))?;
+    let muted = level_dbfs(&muted, 0, 60_000)?;
     let heard = level_dbfs(&dir.join("provider-hears.wav"), 0, 60_000)?;
     println!("the provider hears {heard:.0} dBFS, and {muted:.0} dBFS while the client is muted");
     ensure!(muted < heard - 30.0, "muted, {muted:.0} dBFS are heard, and {heard:.0} dBFS otherwise");

@@ -1,8 +1,8 @@
 //! What can be chosen for the sound, and what is said of it in a call.
 
 use crate::app::{App, Devices, MICROPHONE, SPEAKER};
-use crate::support::{PATIENCE, Speeches, assert_heard, folder, until};
-use crate::{call_and_accept, no_error_logged};
+use crate::support::{assert_heard, folder, until};
+use crate::{Pair, call_and_accept, mute, no_error_logged, said};
 use anyhow::{Result, ensure};
 use bellwire_client::recording::level_dbfs;
 use thirtyfour::prelude::*;
@@ -44,19 +44,11 @@ async fn what_is_chosen_for_the_sound_outlasts_a_restart() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn who_speaks_while_muted_is_told_and_is_heard_after_one_press() -> Result<()> {
-    let dir = folder("windows/speaks-muted")?;
-    let speeches = Speeches::make(&dir)?;
-    let server = Server::start("debug", &dir)?;
-    let seeded = server.seed_demo()?;
-    let client = App::open(&dir, "client", &[&seeded.client.link], Devices::Both).await?;
-    let provider = App::open(&dir, "provider", &[&seeded.provider.link], Devices::Both).await?;
+    let Pair { dir, speeches, server, seeded, client, provider } =
+        Pair::open("windows/speaks-muted", Devices::Both).await?;
     call_and_accept(&client, &provider, &seeded).await?;
 
-    client.press("#mute").await?;
-    until("the button shows that it is muted", async || {
-        Ok((client.mark("#mute", "aria-pressed").await? == "true").then_some(()))
-    })
-    .await?;
+    mute(&client).await?;
     let talk = client.desk.sound.play(MICROPHONE, &speeches.client)?;
     client.notice("you_speak_muted").await?;
     client.picture("speaks-muted", "1-told")?;
@@ -65,10 +57,8 @@ async fn who_speaks_while_muted_is_told_and_is_heard_after_one_press() -> Result
     ensure!(client.mark("#mute", "aria-pressed").await? == "false", "it says nothing, and is muted still");
     drop(talk);
 
-    let recording = provider.desk.sound.record(SPEAKER, &dir.join("provider-hears.wav"))?;
-    let mut speech = client.desk.sound.play(MICROPHONE, &speeches.client)?;
-    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played");
-    assert_heard("the provider hears the client", &speeches.client, &recording.stop())?;
+    let heard = said(&client, &speeches.client, &provider, SPEAKER, &dir.join("provider-hears.wav"))?;
+    assert_heard("the provider hears the client", &speeches.client, &heard)?;
     client.press("#hang-up").await?;
     provider.on("ended").await?;
     no_error_logged(&[&client, &provider], &server)
@@ -76,18 +66,12 @@ async fn who_speaks_while_muted_is_told_and_is_heard_after_one_press() -> Result
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_headset_that_is_pulled_out_leaves_silence_until_the_person_plays_aloud() -> Result<()> {
-    let dir = folder("windows/headset-gone")?;
-    let speeches = Speeches::make(&dir)?;
-    let server = Server::start("debug", &dir)?;
-    let seeded = server.seed_demo()?;
-    let client = App::open(&dir, "client", &[&seeded.client.link], Devices::Both).await?;
-    let provider = App::open(&dir, "provider", &[&seeded.provider.link], Devices::Both).await?;
+    let Pair { dir, speeches, server, seeded, client, provider } =
+        Pair::open("windows/headset-gone", Devices::Both).await?;
     let headset = client.desk.sound.plug_speaker("headset")?;
     call_and_accept(&client, &provider, &seeded).await?;
-    let worn = client.desk.sound.record("headset", &dir.join("client-wears.wav"))?;
-    let mut speech = provider.desk.sound.play(MICROPHONE, &speeches.provider)?;
-    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played");
-    assert_heard("the client hears the provider in the headset", &speeches.provider, &worn.stop())?;
+    let worn = said(&provider, &speeches.provider, &client, "headset", &dir.join("client-wears.wav"))?;
+    assert_heard("the client hears the provider in the headset", &speeches.provider, &worn)?;
 
     client.desk.sound.unplug(headset)?;
     client.desk.sound.pactl(&["set-default-sink", SPEAKER])?;
@@ -97,18 +81,14 @@ async fn a_headset_that_is_pulled_out_leaves_silence_until_the_person_plays_alou
     })
     .await?;
     client.picture("headset-gone", "1-held")?;
-    let aloud = client.desk.sound.record(SPEAKER, &dir.join("client-hears-nothing.wav"))?;
-    let mut speech = provider.desk.sound.play(MICROPHONE, &speeches.provider)?;
-    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played");
-    let level = level_dbfs(&aloud.stop(), 0, 60_000)?;
+    let aloud = said(&provider, &speeches.provider, &client, SPEAKER, &dir.join("client-hears-nothing.wav"))?;
+    let level = level_dbfs(&aloud, 0, 60_000)?;
     ensure!(level < -70.0, "{level:.0} dBFS are played aloud, and nobody has said so");
 
     client.press("[data-offer=play-aloud]").await?;
     client.no_notice("speaker_held").await?;
-    let aloud = client.desk.sound.record(SPEAKER, &dir.join("client-hears.wav"))?;
-    let mut speech = provider.desk.sound.play(MICROPHONE, &speeches.provider)?;
-    ensure!(speech.wait(PATIENCE)?.success(), "the speech was not played");
-    assert_heard("the client hears the provider aloud", &speeches.provider, &aloud.stop())?;
+    let aloud = said(&provider, &speeches.provider, &client, SPEAKER, &dir.join("client-hears.wav"))?;
+    assert_heard("the client hears the provider aloud", &speeches.provider, &aloud)?;
     client.press("#hang-up").await?;
     provider.on("ended").await?;
     no_error_logged(&[&client, &provider], &server)
