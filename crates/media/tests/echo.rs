@@ -21,12 +21,17 @@ const CLEAN: Processing = Processing {
 fn rooms() -> Vec<Room> {
     let small = Room::SMALL;
     let large = Room { rt60: 0.8, ..small };
+    let drifting = Room { distorts: true, drift_ppm: 100.0, ..large };
     vec![
         small,
         Room { distorts: true, ..small },
         Room { distorts: true, drift_ppm: 100.0, ..small },
+        Room { distorts: true, drift_ppm: -100.0, ..small },
+        large,
         Room { distorts: true, ..large },
-        Room { distorts: true, drift_ppm: 100.0, ..large },
+        drifting,
+        Room { drift_ppm: -100.0, ..drifting },
+        Room { level_db: -20.0, ..drifting },
     ]
 }
 
@@ -36,17 +41,14 @@ fn frames(sound: &[f32]) -> impl Iterator<Item = (Duration, Sound)> {
 }
 
 #[test]
-fn an_echo_in_a_small_room_is_lowered_by_20_db_after_3_s_and_by_30_after_10_on_one_clock() {
+fn an_echo_in_any_room_is_lowered_by_20_db_after_3_s_and_by_30_after_10() {
     let far = speech(20.0, 5);
-    for room in rooms().into_iter().filter(|room| room.rt60 < 0.5) {
+    for room in rooms() {
         let mic = add(&room.echo(&far), &hum(far.len(), 1));
         let mut processor = Processor::new(CLEAN);
         let out = run(&mut processor, &far, &mic);
         let (soon, later) = (lowered_db(&mic, &out, 3.0, 5.0), lowered_db(&mic, &out, 10.0, 20.0));
-        // When two clocks have moved the echo by a block, AEC3 begins anew, and that is in the mean of these ten seconds; the
-        // figure and the aim stand in docs/sound.md.
-        let aim = if room.drift_ppm == 0.0 { 30.0 } else { 15.0 };
-        assert!(soon >= 20.0 && later >= aim, "{room:?}: {soon:.1} and {later:.1} dB");
+        assert!(soon >= 20.0 && later >= 30.0, "{room:?}: {soon:.1} and {later:.1} dB");
         let said = processor.echo_return_loss_db().expect("there was an echo");
         assert!((10.0..=60.0).contains(&said), "{room:?}: {said} dB said");
     }
@@ -61,8 +63,8 @@ fn a_near_voice_is_kept_while_the_far_one_is_in_the_room() {
     let mic = add(&add(&room.echo(&far), &near), &hum(far.len(), 1));
     let out = run(&mut Processor::new(CLEAN), &far, &mic);
     let kept = kept_db(&near[begun..], &out[begun..]);
-    let half = kept[kept.len() / 2];
-    assert!(half > -6.0, "{half:.1} dB");
+    let (quarter, half) = (kept[kept.len() / 4], kept[kept.len() / 2]);
+    assert!(half > -2.0 && quarter > -6.0, "half of it is below {half:.1} dB, a quarter below {quarter:.1}");
 }
 
 #[test]

