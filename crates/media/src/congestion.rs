@@ -21,6 +21,8 @@ pub struct Congestion {
     judged: Duration,
     /// A queue went away since that was asked last.
     drained: bool,
+    /// The way became longer since that was asked last.
+    longer: bool,
 }
 
 /// The packet that ends last.
@@ -173,6 +175,11 @@ impl Congestion {
         std::mem::take(&mut self.drained)
     }
 
+    /// Whether the way became longer since the last call: what seemed to be a queue did not go away though less was sent.
+    pub fn take_longer(&mut self) -> bool {
+        std::mem::take(&mut self.longer)
+    }
+
     /// Bits a second of whole packets that should be sent; `None` while no limit was met.
     pub fn bandwidth(&mut self, now: Duration) -> Option<u32> {
         let bandwidth = match self.state {
@@ -252,6 +259,7 @@ impl Congestion {
                 if level.iter().any(|level| at - level.since > SETTLED_AFTER) =>
             {
                 self.lowest.forget();
+                self.longer = queue >= first * NEVER;
                 match before {
                     _ if queue < first * NEVER => State::Probe { at, bandwidth: capacity * BACK_TO, capacity },
                     None => State::Open,

@@ -273,6 +273,11 @@ impl JitterBuffer {
         self.target.forget();
     }
 
+    /// The way became longer for good: nothing is late any more that takes as long as all do now.
+    pub fn way_is_longer(&mut self, at: Duration) {
+        self.target.way_is_longer(at);
+    }
+
     /// By how many samples sound can become shorter at this packet (positive) or has to become longer (negative), where
     /// `unplayed` samples waited before it.
     pub fn surplus(&self, unplayed: usize) -> i64 {

@@ -160,6 +160,9 @@ impl ReceiveSide {
             if self.congestion.take_drained() {
                 self.jitter.forget_delays();
             }
+            if self.congestion.take_longer() {
+                self.jitter.way_is_longer(at);
+            }
         }
     }
 

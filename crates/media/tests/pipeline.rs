@@ -202,6 +202,17 @@ fn jitter_is_absorbed_by_delay_that_goes_away_again() {
 }
 
 #[test]
+fn a_way_that_becomes_longer_is_followed_within_seconds() {
+    let (voice, heard) = through(&mut |i, _| Some((if i < 400 { 30.0 } else { 80.0 }, 1)));
+    let target: Vec<f32> = heard.seconds.iter().map(|second| second.target_ms).collect();
+    println!("{target:?}");
+    assert!(target[7] <= 20.0 && target[9] >= 50.0, "{target:?}");
+    // The fastest packets of before would count for ten seconds.
+    assert!(target[13..].iter().all(|ms| *ms <= 30.0), "five seconds later: {target:?}");
+    assert!(likeness(&voice[16 * 48_000..], &heard.sound[16 * 48_000..], 500).0 > 0.95);
+}
+
+#[test]
 fn order_and_repetition_do_not_matter() {
     let (voice, heard) = through(&mut |i, dice| {
         let swapped = if i % 7 == 3 { 25.0 } else { 0.0 };

@@ -140,6 +140,7 @@ fn eventful() -> String {
             microphone_dbfs: -23.4,
             echo_return_loss_db: Some(31.0),
             late_ticks: 1,
+            underruns: 2,
             protection: Protection {
                 why: ProtectionReason::Bursts,
                 resending: true,
@@ -199,7 +200,7 @@ fn a_bundle_tells_a_call_from_its_first_moment_to_its_end() {
         "round trip 40 ms (median), jitter 0.0 ms",
         "mean opinion score 4.2 of 4.5",
         "   63    1     8.0      0.5   40      0       -       0       62   96 bursts:resend+copies2/120ms+fec+dred400ms",
-        "   63     0.0       8.0     42     40 4.2  -23           31          -    1",
+        "   63     0.0       8.0     42     40 4.2  -23           31          -    1   2",
         "   1:00  in   ___++++++++++",
         "         out  .............",
     ] {

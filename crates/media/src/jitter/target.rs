@@ -43,6 +43,8 @@ const WORTH_MS: f32 = 8.0;
 /// And what the quick histogram, to which chance does much, must see to be heard: two frames of a hundred.
 const ALARM_MS: f32 = 20.0;
 const WINDOW: Duration = Duration::from_secs(10);
+/// A way that became longer has been so for at least this long when that is known.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Of the fastest packets one of each piece of the window is kept.
 const PIECE: Duration = Duration::from_millis(250);
 
@@ -152,6 +154,12 @@ impl Target {
         self.slow.fade(LEFT_OF_QUEUE);
     }
 
+    /// The way became longer some time ago: delays count from the fastest packets of the last moment. Else they would for
+    /// ten seconds from those of before.
+    pub fn way_is_longer(&mut self, at: Duration) {
+        self.fastest.forget_until(at.saturating_sub(MOMENT));
+    }
+
     /// Another stream: its clock is another, the network is the same.
     pub fn restart(&mut self) {
         self.fastest = Fastest::default();
@@ -186,6 +194,15 @@ impl Fastest {
         let base = self.pieces.iter().map(|(_, least)| *least).fold(f64::INFINITY, f64::min);
         self.base = Some(base);
         base
+    }
+}
+
+impl Fastest {
+    /// Keeps what began later, and one piece at least.
+    fn forget_until(&mut self, then: Duration) {
+        while self.pieces.len() > 1 && self.pieces.front().is_some_and(|(begun, _)| *begun < then) {
+            self.pieces.pop_front();
+        }
     }
 }
 
