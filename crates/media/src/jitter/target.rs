@@ -16,7 +16,7 @@ const QUICK: u32 = 100;
 /// and the slow one.
 const SLOW: u32 = 400;
 /// One percent of frames that have to be made up counts as much as so many milliseconds of delay. By PESQ a percent costs
-/// 0.05 to 0.1 (docs/sound.md); by ITU-T G.107 13 ms cost nothing below 150 ms in all, so this rather leans to whole sound.
+/// 0.05 to 0.1 (docs/sound.md); by ITU-T G.107 these cost nothing below 150 ms in all, so this rather leans to whole sound.
 const PERCENT_MS: f32 = 17.0;
 /// Beyond so many milliseconds each costs so much more: with devices and network it comes to what a conversation notices.
 const LONG_MS: f32 = 50.0;

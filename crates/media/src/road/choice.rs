@@ -66,7 +66,7 @@ const ORIGINAL_LEAST: u32 = 48_000;
 const SWIFT_BELOW: f32 = 80.0;
 /// above this it does not.
 const SWIFT_UNTIL: f32 = 100.0;
-/// Share lost from which, and until which, one copy and then two ride along where packets are sent again swiftly: a second
+/// Share lost from which, and until which, one copy, two and three ride along where packets are sent again swiftly: a second
 /// loss in a row, of the packet sent again, is still rare below,
 const FIRST_IF_SWIFT: (f32, f32) = (0.03, 0.015);
 const SECOND_IF_SWIFT: (f32, f32) = (0.04, 0.025);
