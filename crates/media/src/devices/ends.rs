@@ -75,8 +75,6 @@ pub struct Speaker {
     end: PlayoutEnd,
     resampler: Resampler,
     rate: usize,
-    /// Frames that the device itself holds and that may be late.
-    held: usize,
     /// Added to what waits in the ring, after the callback found too little; taken back when all has been well.
     extra: usize,
     calm: usize,
@@ -86,18 +84,11 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A device that holds next to nothing itself.
     pub fn new(end: PlayoutEnd, rate: u32) -> Result<Self, DeviceFault> {
-        Ok(Self { extra: rate as usize * LOOK_MS / 1000, ..Self::before(end, rate, 0)? })
-    }
-
-    /// A device to which so many milliseconds may come late without being missed.
-    pub fn before(end: PlayoutEnd, rate: u32, held_ms: u32) -> Result<Self, DeviceFault> {
         Ok(Self {
             resampler: Resampler::new(RATE, rate, end.lanes())?,
             rate: rate as usize,
-            held: rate as usize * held_ms as usize / 1000,
-            extra: 0,
+            extra: rate as usize * LOOK_MS / 1000,
             calm: 0,
             underruns: 0,
             channels: Vec::with_capacity(2 * FRAME),
@@ -122,8 +113,7 @@ impl Sink for Speaker {
         }
         // A whole callback must be there when it comes, wherever between two looks that is.
         let callback = self.end.callback().max(look);
-        let ahead = (callback + look + self.extra).saturating_sub(self.held).max(look);
-        self.end.waiting() < ahead.min(most.max(callback))
+        self.end.waiting() < (callback + look + self.extra).min(most.max(callback))
     }
 
     fn take_underruns(&mut self) -> u32 {

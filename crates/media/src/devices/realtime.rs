@@ -15,13 +15,12 @@ struct Shared {
     callback: AtomicU32,
     /// Callbacks of a speaker that found too little.
     underruns: AtomicU32,
-    /// Callbacks so far.
-    beats: AtomicU32,
+    heartbeat: Heartbeat,
 }
 
 impl Shared {
     fn called(&self, frames: usize) {
-        self.beats.fetch_add(1, Ordering::Relaxed);
+        self.heartbeat.beat();
         // One thread alone writes here, so that reading and writing need not be one step.
         let before = self.callback.load(Ordering::Relaxed);
         self.callback.store((frames as u32).max(before - before.div_ceil(256)), Ordering::Relaxed);
@@ -29,13 +28,17 @@ impl Shared {
 }
 
 /// Whether a device still calls.
-#[derive(Clone)]
-pub struct Heartbeat(Arc<Shared>);
+#[derive(Clone, Default)]
+pub struct Heartbeat(Arc<AtomicU32>);
 
 impl Heartbeat {
+    pub fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Callbacks so far, wrapping.
     pub fn beats(&self) -> u32 {
-        self.0.beats.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -100,7 +103,7 @@ impl CaptureEnd {
     }
 
     pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat(Arc::clone(&self.shared))
+        self.shared.heartbeat.clone()
     }
 
     /// Frames that wait to be read.
@@ -153,21 +156,11 @@ pub fn playout(rate: u32, channels: usize) -> (Playout, PlayoutEnd) {
 const FADE: f32 = 0.9;
 
 impl Playout {
-    /// Frames that wait to be played.
-    pub fn ready(&self) -> usize {
-        self.ring.slots() / self.lanes
-    }
-
-    /// The device itself had nothing left.
-    pub fn ran_dry(&self) {
-        self.shared.underruns.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// The callback: takes what is due from the ring. Channels beyond the second stay silent.
     pub fn fill<T: Sample + FromSample<f32>>(&mut self, data: &mut [T]) {
         let frames = data.len() / self.channels;
         self.shared.called(frames);
-        let ready = frames.min(self.ready());
+        let ready = frames.min(self.ring.slots() / self.lanes);
         if ready < frames && self.primed {
             self.shared.underruns.fetch_add(1, Ordering::Relaxed);
         }
@@ -203,7 +196,7 @@ impl PlayoutEnd {
     }
 
     pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat(Arc::clone(&self.shared))
+        self.shared.heartbeat.clone()
     }
 
     /// Frames that wait to be played.

@@ -195,12 +195,17 @@ impl Found {
         stereo: bool,
         notice: impl Fn(Notice) + Send + Clone + 'static,
     ) -> Result<(Running, Box<dyn Source>), DeviceFault> {
-        let (stream, source) = match &self.place {
-            Place::Host(place) => place.capture(stereo, notice).map(|(stream, end)| (Stream::Host(stream), end)),
+        Ok(match &self.place {
+            Place::Host(place) => {
+                let (stream, source) = place.capture(stereo, notice)?;
+                (Running { heartbeat: source.heartbeat(), _stream: Stream::Host(stream) }, Box::new(source))
+            }
             #[cfg(target_os = "linux")]
-            Place::Server(place) => place.capture(stereo, notice).map(|(stream, end)| (Stream::Server(stream), end)),
-        }?;
-        Ok((Running { _stream: stream, heartbeat: source.heartbeat() }, Box::new(source)))
+            Place::Server(place) => {
+                let (stream, source) = place.capture(stereo, notice)?;
+                (Running { heartbeat: source.heartbeat(), _stream: Stream::Server(stream) }, Box::new(source))
+            }
+        })
     }
 
     /// Opens as a speaker.
@@ -208,11 +213,16 @@ impl Found {
         &self,
         notice: impl Fn(Notice) + Send + Clone + 'static,
     ) -> Result<(Running, Box<dyn Sink>), DeviceFault> {
-        let (stream, sink) = match &self.place {
-            Place::Host(place) => place.playout(notice).map(|(stream, end)| (Stream::Host(stream), end)),
+        Ok(match &self.place {
+            Place::Host(place) => {
+                let (stream, sink) = place.playout(notice)?;
+                (Running { heartbeat: sink.heartbeat(), _stream: Stream::Host(stream) }, Box::new(sink))
+            }
             #[cfg(target_os = "linux")]
-            Place::Server(place) => place.playout(notice).map(|(stream, end)| (Stream::Server(stream), end)),
-        }?;
-        Ok((Running { _stream: stream, heartbeat: sink.heartbeat() }, Box::new(sink)))
+            Place::Server(place) => {
+                let (stream, sink) = place.playout(notice)?;
+                (Running { heartbeat: sink.heartbeat(), _stream: Stream::Server(stream) }, Box::new(sink))
+            }
+        })
     }
 }
