@@ -8,8 +8,8 @@
 //! it as the way needs. What is played is the sum of all, with the tones, held within full scale; it is also what the echo
 //! canceller knows.
 //!
-//! Packets wake the thread as they come, so that what is asked for again goes out at once. What goes the other way, to the
-//! network, passes one channel of [`Sent`].
+//! Packets wait for that, but one that tells of a gap wakes the thread, as the far side's own requests do: what is asked for
+//! again is asked for and goes out at once. What goes the other way, to the network, passes one channel of [`Sent`].
 
 mod thread;
 
@@ -17,7 +17,7 @@ use crate::devices::{DeviceEvent, Sink, Source};
 use crate::opus::OpusError;
 use crate::pipeline::{Abilities, Arrival, Feedback, Outbound, Received, RoadFigures, SendSide};
 use crate::{Generation, Leg, Processing, Tone};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use thread::Thread;
 use tokio::sync::mpsc;
@@ -133,6 +133,12 @@ pub const SENT: usize = 512;
 /// Notes to the engine's loop; when it is full levels and seconds are dropped and the others wait here.
 pub const NOTES: usize = 128;
 
+/// Where the thread finds what came from the network, and what wakes it for that.
+struct Inbox {
+    incoming: Receiver<Incoming>,
+    woken: Receiver<()>,
+}
+
 /// A packet of a connection.
 pub struct Packet {
     pub id: ConnectionId,
@@ -150,7 +156,10 @@ pub struct Audio {
 /// Where a connection's packets go.
 #[derive(Clone)]
 enum Way {
-    Thread(SyncSender<Incoming>),
+    Thread {
+        to: SyncSender<Incoming>,
+        wake: SyncSender<()>,
+    },
     /// A check listens itself, without a sound thread.
     Tap(mpsc::Sender<Packet>),
 }
@@ -172,13 +181,14 @@ impl Audio {
         sent: mpsc::Sender<Sent>,
     ) -> Result<(Self, std::thread::JoinHandle<()>), StartError> {
         let (orders, order_inbox) = sync_channel(ORDERS);
-        let (packets, packet_inbox) = sync_channel(PACKETS);
+        let (to, incoming) = sync_channel(PACKETS);
+        let (wake, woken) = sync_channel(1);
         let epoch = Instant::now();
         let send = SendSide::new(processing, start)?;
         let thread = std::thread::Builder::new().name("bellwire-sound".into()).spawn(move || {
-            Thread::new(order_inbox, packet_inbox, epoch, send, processing, notes, sent).run();
+            Thread::new(order_inbox, Inbox { incoming, woken }, epoch, send, processing, notes, sent).run();
         })?;
-        Ok((Self { orders, packets: Way::Thread(packets), epoch }, thread))
+        Ok((Self { orders, packets: Way::Thread { to, wake }, epoch }, thread))
     }
 
     pub fn order(&self, order: Order) {
@@ -191,14 +201,18 @@ impl Audio {
         self.epoch.elapsed()
     }
 
-    /// Hands over a packet.
-    pub fn packet(&self, id: ConnectionId, arrival: Arrival) {
+    /// Hands over a packet, which may be `in_order`, so that nothing has to be done at once.
+    pub fn packet(&self, id: ConnectionId, arrival: Arrival, in_order: bool) {
         self.hand_over(id, Incoming::Packet(Packet { id, arrival }));
+        if !in_order {
+            self.wake();
+        }
     }
 
     /// The far side asks for these of our packets again.
     pub fn asked(&self, id: ConnectionId, sequences: Vec<u16>) {
         self.hand_over(id, Incoming::Asked(id, sequences));
+        self.wake();
     }
 
     /// The far side said this of our packets.
@@ -206,9 +220,16 @@ impl Audio {
         self.hand_over(id, Incoming::Told(id, feedback));
     }
 
+    fn wake(&self) {
+        if let Way::Thread { wake, .. } = &self.packets {
+            // One that is already told will take all there is.
+            let _ = wake.try_send(());
+        }
+    }
+
     fn hand_over(&self, id: ConnectionId, incoming: Incoming) {
         let full = match (&self.packets, incoming) {
-            (Way::Thread(to), incoming) => matches!(to.try_send(incoming), Err(TrySendError::Full(_))),
+            (Way::Thread { to, .. }, incoming) => matches!(to.try_send(incoming), Err(TrySendError::Full(_))),
             (Way::Tap(to), Incoming::Packet(packet)) => {
                 matches!(to.try_send(packet), Err(mpsc::error::TrySendError::Full(_)))
             }

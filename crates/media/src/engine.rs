@@ -1,6 +1,7 @@
 //! The engine: one loop that owns what was asked for and tells devices, sound and connections what to do about it.
 
 mod connected;
+mod handle;
 mod tasks;
 mod wants;
 
@@ -9,19 +10,15 @@ use crate::devices::{DeviceEvent, End, Role, Slot, SlotOrder};
 use crate::peer::{Identity, Peer, PeerEvent, PeerNote, PeerOrder, PeerSettings};
 use crate::{Command, Config, Event, Generation, LONGEST_TEXT, Leg, MOST_LEGS, Route, Tone};
 use connected::{Connected, SecondOf};
+pub use handle::Engine;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tasks::{Targets, refuse, send};
+use tasks::{Targets, send};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use wants::Wants;
 
-/// Commands that wait for the loop. It never waits for anybody, so they do not pile up; one more than these is lost,
-/// with a line in the log.
-const COMMANDS: usize = 1024;
-/// Events that wait for the caller. When it is full levels and figures are dropped; the others wait in the loop.
-const EVENTS: usize = 256;
 /// Events that wait here before connections have to wait with what they say: far sides do not fill the memory with text.
 const OUTBOX: usize = 1024;
 /// What connections say; they wait when it is full.
@@ -41,45 +38,6 @@ const OVERLAP: Duration = Duration::from_secs(1);
 const LONGEST_OVERLAP: Duration = Duration::from_secs(4);
 /// Connections of a leg that do not flow yet; when one more is opened the oldest of them goes, of which nothing came.
 const MOST_UNPROVEN: usize = 3;
-
-/// The sound of one device of one person.
-pub struct Engine {
-    commands: mpsc::Sender<Command>,
-    stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Engine {
-    /// Starts the engine's tasks on the current tokio runtime, its sound thread and its two device threads.
-    ///
-    /// The events must be read. [`Event::Level`] and [`Event::Stats`] are dropped when they are not; all others wait.
-    /// Dropping the engine ends it as well as [`Engine::shutdown`], but nobody waits then.
-    pub fn start(config: Config) -> (Self, mpsc::Receiver<Event>) {
-        let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (events, receiver) = mpsc::channel(EVENTS);
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            match Loop::new(config, events.clone()) {
-                Ok(engine) => engine.run(inbox, stopped).await,
-                Err(error) => refuse(&error.to_string(), inbox, stopped, events).await,
-            }
-        });
-        (Self { commands, stop, task }, receiver)
-    }
-
-    /// Hands over a command; never blocks. Commands are carried out in order.
-    pub fn command(&self, command: Command) {
-        if self.commands.try_send(command).is_err() {
-            tracing::warn!("engine is stopped or behind, command lost");
-        }
-    }
-
-    /// Ends connections, closes devices and finishes recordings.
-    pub async fn shutdown(self) {
-        let _ = self.stop.send(());
-        let _ = self.task.await;
-    }
-}
 
 struct Loop {
     config: Config,

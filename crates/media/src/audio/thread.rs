@@ -1,6 +1,6 @@
 //! The thread itself: what it holds, and what it does each time it wakes.
 
-use super::{ConnectionId, Incoming, Note, Order, Ours, Sent};
+use super::{ConnectionId, Inbox, Incoming, Note, Order, Ours, Sent};
 use crate::devices::{DeviceEvent, Pacer, Sink, Source};
 use crate::hearing::Hearing;
 use crate::limiter::Limiter;
@@ -31,7 +31,7 @@ const QUIETEST_DBFS: f64 = -144.0;
 
 pub struct Thread {
     orders: Receiver<Order>,
-    incoming: Receiver<Incoming>,
+    inbox: Inbox,
     epoch: Instant,
     send: SendSide,
     roads: BTreeMap<ConnectionId, Lane>,
@@ -106,7 +106,7 @@ impl RingOutput {
 impl Thread {
     pub fn new(
         orders: Receiver<Order>,
-        incoming: Receiver<Incoming>,
+        inbox: Inbox,
         epoch: Instant,
         send: SendSide,
         processing: Processing,
@@ -115,7 +115,7 @@ impl Thread {
     ) -> Self {
         Self {
             orders,
-            incoming,
+            inbox,
             epoch,
             send,
             roads: BTreeMap::new(),
@@ -157,10 +157,7 @@ impl Thread {
                 }
             }
             let now = Instant::now();
-            while let Ok(incoming) = self.incoming.try_recv() {
-                self.take(incoming, now);
-            }
-            self.answer(now);
+            self.listen(now);
             // Played first, so that the echo canceller knows it when it comes back.
             self.play(now);
             self.ring.play(now);
@@ -188,15 +185,19 @@ impl Thread {
         }
     }
 
-    /// Sleeps until then, but takes what comes from the network at once. Whether the thread goes on.
+    /// Takes what came from the network.
+    fn listen(&mut self, now: Instant) {
+        while let Ok(incoming) = self.inbox.incoming.try_recv() {
+            self.take(incoming, now);
+        }
+        self.answer(now);
+    }
+
+    /// Sleeps until then, but for what is urgent. Whether the thread goes on.
     fn rest(&mut self, until: Instant) -> bool {
         while let Some(rest) = until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
-            match self.incoming.recv_timeout(rest) {
-                Ok(incoming) => {
-                    let now = Instant::now();
-                    self.take(incoming, now);
-                    self.answer(now);
-                }
+            match self.inbox.woken.recv_timeout(rest) {
+                Ok(()) => self.listen(Instant::now()),
                 Err(RecvTimeoutError::Timeout) => break,
                 // Every handle is gone: nobody can stop it any more.
                 Err(RecvTimeoutError::Disconnected) => return false,

@@ -265,11 +265,13 @@ fn listen(
 
 async fn read_sound(id: ConnectionId, track: Arc<TrackRemote>, wire: Arc<Wire>, audio: Audio) {
     let mut buffer = vec![0; MTU];
+    let mut next = None;
     while let Ok((packet, _)) = track.read(&mut buffer).await {
         let (header, payload, at) = (packet.header, packet.payload, audio.now());
         let form = wire.came(header.ssrc, header.payload_type);
         let (ssrc, sequence, timestamp) = (header.ssrc, header.sequence_number, header.timestamp);
-        audio.packet(id, Arrival { at, ssrc, form, sequence, timestamp, payload });
+        let in_order = next.replace(sequence.wrapping_add(1)) == Some(sequence);
+        audio.packet(id, Arrival { at, ssrc, form, sequence, timestamp, payload }, in_order);
     }
 }
 

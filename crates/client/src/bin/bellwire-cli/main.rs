@@ -67,7 +67,7 @@ fn run<P, R: Future<Output = Exit>>(plan: Result<P, String>, session: impl FnOnc
         Ok(plan) => plan,
         Err(sentence) => return bad_usage(&sentence),
     };
-    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let exit = runtime.block_on(session(plan));
             runtime.shutdown_background();

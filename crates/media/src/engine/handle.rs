@@ -1,0 +1,69 @@
+//! What the rest of the program holds of an engine.
+
+use super::Loop;
+use super::tasks::refuse;
+use crate::{Command, Config, Event};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that wait for the loop. It never waits for anybody, so they do not pile up; one more than these is lost,
+/// with a line in the log.
+const COMMANDS: usize = 1024;
+/// Events that wait for the caller. When it is full levels and figures are dropped; the others wait in the loop.
+const EVENTS: usize = 256;
+
+/// The sound of one device of one person.
+pub struct Engine {
+    commands: mpsc::Sender<Command>,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Engine {
+    /// Starts the engine's threads: one for the network with a tokio runtime of its own, one for sound, one for each kind of
+    /// device. It is to be called within a tokio runtime.
+    ///
+    /// The events must be read. [`Event::Level`] and [`Event::Stats`] are dropped when they are not; all others wait.
+    /// Dropping the engine ends it as well as [`Engine::shutdown`], but nobody waits then.
+    pub fn start(config: Config) -> (Self, mpsc::Receiver<Event>) {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let (stop, stopped) = oneshot::channel();
+        let task = match network() {
+            Ok((network, runs)) => network.spawn(async move {
+                match Loop::new(config, events.clone()) {
+                    Ok(engine) => engine.run(inbox, stopped).await,
+                    Err(error) => refuse(&error.to_string(), inbox, stopped, events).await,
+                }
+                drop(runs);
+            }),
+            Err(error) => tokio::spawn(async move { refuse(&error.to_string(), inbox, stopped, events).await }),
+        };
+        (Self { commands, stop, task }, receiver)
+    }
+
+    /// Hands over a command; never blocks. Commands are carried out in order.
+    pub fn command(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::warn!("engine is stopped or behind, command lost");
+        }
+    }
+
+    /// Ends connections, closes devices and finishes recordings.
+    pub async fn shutdown(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// A runtime on a thread of its own, until what is given with it is dropped. Packets pass several tasks on their way: within
+/// one thread none of them wakes another, and whatever else the program does keeps none waiting.
+fn network() -> std::io::Result<(Handle, oneshot::Sender<()>)> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (handle, (runs, ended)) = (runtime.handle().clone(), oneshot::channel());
+    std::thread::Builder::new().name("bellwire-network".into()).spawn(move || {
+        let _ = runtime.block_on(ended);
+        runtime.shutdown_background();
+    })?;
+    Ok((handle, runs))
+}
