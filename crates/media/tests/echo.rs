@@ -83,6 +83,18 @@ fn where_there_is_no_echo_the_near_voice_is_left_alone() {
 }
 
 #[test]
+fn two_voices_that_speak_at_once_are_no_echo_of_one_another() {
+    for seed in 0..8 {
+        let (far, near) = (speech(12.0, 300 + seed), speech(12.0, 400 + seed));
+        let mic = add(&near, &hum(near.len(), 1));
+        let out = run(&mut canceller(), &far, &mic);
+        let kept = kept_db(part(&near, 2.0, 12.0), part(&out, 2.0, 12.0));
+        let few = kept[kept.len() / 20];
+        assert!(few > -1.0, "seed {seed}: a twentieth of it is below {few:.1} dB");
+    }
+}
+
+#[test]
 fn a_loudspeaker_that_is_switched_on_is_cancelled_within_half_a_second() {
     let far = speech(12.0, 5);
     let at = 6 * 48_000;

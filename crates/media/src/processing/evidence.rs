@@ -4,7 +4,8 @@
 //! So captured sound is correlated with played sound at all delays from 0 to 0.7 s, eight times a second while something
 //! is played. The spectra are whitened first (the phase transform of C. Knapp and G. Carter, "The generalized correlation
 //! method for estimation of time delay", 1976), so that a voice alike in pitch does not look like an echo, and averaged
-//! over some blocks: an echo's peak stays where it is and grows out of the rest.
+//! over some blocks: an echo's peak stays where it is and grows out of the rest. A captured block rises from nothing and
+//! falls to it (von Hann), since one that is cut off in the middle of a word has an edge where the played one has it too.
 
 use super::LowFrame;
 use realfft::num_complex::Complex;
@@ -50,6 +51,7 @@ pub struct Evidence {
     frames: u32,
     forward: Arc<dyn RealToComplex<f32>>,
     backward: Arc<dyn ComplexToReal<f32>>,
+    window: Vec<f32>,
     time: Vec<f32>,
     heard: Vec<Complex<f32>>,
     reference: Vec<Complex<f32>>,
@@ -61,11 +63,11 @@ pub struct Evidence {
     none: u32,
 }
 
-/// A peak so many times the rest (its root mean square) is an echo at once;
-const SURE: f32 = 20.0;
-/// one of so many is if it is there again, at the same place.
-const LIKELY: f32 = 12.0;
-const AGAIN: u32 = 2;
+/// A peak so many times the rest (its root mean square) is an echo at once: two voices that begin together come to 21;
+const SURE: f32 = 24.0;
+/// one of so many is if it stays at the same place for 0.6 s. One block that is alike by chance is forgotten sooner.
+const LIKELY: f32 = 10.0;
+const AGAIN: u32 = 5;
 /// Samples that a peak may move from block to block.
 const SAME_PLACE: usize = 4;
 /// Blocks without an echo until there is none: at the start,
@@ -85,6 +87,9 @@ impl Default for Evidence {
             frames: 0,
             forward,
             backward,
+            window: (0..BLOCK)
+                .map(|n| (std::f32::consts::PI * (n as f32 + 0.5) / BLOCK as f32).sin().powi(2))
+                .collect(),
             time: vec![0.0; SPAN],
             heard: spectrum.clone(),
             reference: spectrum.clone(),
@@ -124,6 +129,7 @@ impl Evidence {
         // Captured last, so that a delay is a shift to the right.
         self.time[..DELAYS].fill(0.0);
         self.captured.copy(&mut self.time[DELAYS..]);
+        self.time[DELAYS..].iter_mut().zip(&self.window).for_each(|(sample, window)| *sample *= window);
         self.forward.process(&mut self.time, &mut self.heard).ok()?;
         for k in BAND {
             let cross = self.reference[k].conj() * self.heard[k];
