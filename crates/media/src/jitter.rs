@@ -10,6 +10,7 @@
 //! each packet decoded; [`JitterBuffer::surplus`] says by how much sound may, or has to, be shortened or lengthened.
 
 mod losses;
+mod stalls;
 mod target;
 
 use crate::opus::{self, Deep};

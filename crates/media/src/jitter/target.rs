@@ -5,6 +5,7 @@
 //! something changed, and one of the last eight, which settles; the larger of their optima is the target, where moving it
 //! gains enough. The optimum is where a millisecond more of delay costs as much as the frames that it would still save.
 
+use super::stalls::Stalls;
 use crate::pipeline::PACKET;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -68,6 +69,7 @@ pub struct Target {
     slow: Delays,
     /// By how much the fastest became slower, and the histograms were not told yet.
     slower_ms: f32,
+    stalls: Stalls,
 }
 
 impl Default for Target {
@@ -81,13 +83,14 @@ impl Default for Target {
             quick: Delays::new(QUICK),
             slow: Delays::new(SLOW),
             slower_ms: 0.0,
+            stalls: Stalls::default(),
         }
     }
 }
 
 impl Target {
     pub fn ms(&self) -> f32 {
-        self.ms + MARGIN_MS
+        self.ms.max(self.stalls.needed_ms().min(MOST_MS)) + MARGIN_MS
     }
 
     /// The transit, in milliseconds on an arbitrary scale, from which delays count; `None` before the first packet.
@@ -110,6 +113,9 @@ impl Target {
 
     /// A packet of so many samples came of itself: what a longer one is late by, more sound is late by.
     pub fn came(&mut self, at: Duration, timestamp: i64, samples: i64) {
+        if let Some(base) = self.fastest.base {
+            self.stalls.came(at, (transit(at, timestamp) - base) as f32, MOST_MS);
+        }
         for _ in 0..(samples / PACKET as i64).clamp(1, LONGEST_PACKETS) {
             self.known(at, timestamp, Known::Itself, WEIGHT_OF_LATE);
         }
@@ -165,6 +171,7 @@ impl Target {
         self.fastest = Fastest::default();
         self.slowest = Fastest::default();
         self.slower_ms = 0.0;
+        self.stalls.restart();
     }
 }
 
@@ -287,6 +294,33 @@ mod tests {
     fn one_late_frame_is_not_worth_its_delay() {
         let targets = targets((0..1000).map(|i| if i == 500 { 60.0 } else { 0.0 }));
         assert!(targets[20..].iter().all(|target| *target <= FIRST_MS));
+    }
+
+    /// Frames that arrive together after each stall of 300 ms; these begin at such seconds.
+    fn with_stalls(seconds: u32, stalls: &[f32]) -> Vec<f32> {
+        let late = |i: u32| {
+            let sent = 0.02 * i as f32;
+            let held = stalls.iter().find(|begins| (**begins..**begins + 0.3).contains(&sent));
+            held.map_or(0.0, |begins| (begins + 0.3 - sent) * 1000.0)
+        };
+        targets((0..seconds * 50).map(late))
+    }
+
+    #[test]
+    fn stalls_that_recur_are_waited_for_as_long_as_they_do() {
+        // Half as much and one and a half times as much as four seconds apart.
+        let targets = with_stalls(80, &[10.0, 14.0, 16.0, 22.0, 26.0, 28.0, 34.0, 38.0, 42.0, 48.0]);
+        assert!(targets[50 * 13] < 20.0, "{}", targets[50 * 13]);
+        assert!(targets[50 * 15..50 * 49].iter().all(|target| (300.0..=330.0).contains(target)));
+        assert!(targets[50 * 64..].iter().all(|target| *target < 20.0), "{}", targets[50 * 64]);
+    }
+
+    #[test]
+    fn a_single_stall_is_not_waited_for_and_nor_are_rare_ones() {
+        let targets = with_stalls(60, &[10.0, 25.0, 40.0]);
+        for stall in [10, 25, 40] {
+            assert!(targets[50 * (stall + 3)..50 * (stall + 15)].iter().all(|target| *target < 20.0));
+        }
     }
 
     #[test]
