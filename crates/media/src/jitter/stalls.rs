@@ -11,14 +11,16 @@ use std::time::Duration;
 /// nor a queue, where each waits little longer than the one before, makes such steps.
 const HELD_MS: f32 = 80.0;
 /// Stalls recur when the next one comes within this, and have stopped when none did.
-const RECUR: Duration = Duration::from_secs(12);
+const RECUR: Duration = Duration::from_secs(8);
+/// Of one stall.
+const SAME: Duration = Duration::from_millis(500);
 /// It is chance which part of a packet's 20 ms the next stall meets.
 const PACKET_MS: f32 = 20.0;
 
 /// The stalls of late.
 #[derive(Default)]
 pub struct Stalls {
-    /// When each ended, and the delay in milliseconds of the first packet after it.
+    /// When each ended, and the longest delay in milliseconds that it caused.
     seen: VecDeque<(Duration, f32)>,
     /// The delay of the packet before.
     before: Option<f32>,
@@ -32,11 +34,15 @@ impl Stalls {
             self.seen.pop_front();
         }
         let held = self.before.replace(delay_ms).is_some_and(|before| delay_ms - before >= HELD_MS);
-        if held && delay_ms <= most_ms {
-            self.seen.push_back((at, delay_ms));
+        if held {
+            match self.seen.back_mut() {
+                // What it held came in any order.
+                Some((ended, longest)) if at.saturating_sub(*ended) < SAME => *longest = longest.max(delay_ms),
+                Some(_) | None => self.seen.push_back((at, delay_ms)),
+            }
         }
         let (mut longest, mut second) = (0.0_f32, 0.0_f32);
-        for (_, delay) in &self.seen {
+        for (_, delay) in self.seen.iter().filter(|(_, delay)| *delay <= most_ms) {
             second = second.max(delay.min(longest));
             longest = longest.max(*delay);
         }

@@ -3,7 +3,8 @@
 //! Each frame's delay is measured against the fastest packets of the last ten seconds, at its first useful arrival, by
 //! whichever way it became known. Two histograms keep these delays, one of the last two seconds, which sees at once that
 //! something changed, and one of the last eight, which settles; the larger of their optima is the target, where moving it
-//! gains enough. The optimum is where a millisecond more of delay costs as much as the frames that it would still save.
+//! gains enough. The optimum is where a millisecond more of delay costs as much as the frames that it would still save. Two
+//! things that shares of frames do not show ask for more: stalls that recur ([`super::stalls`]), and a queue that grows.
 
 use super::stalls::Stalls;
 use crate::pipeline::PACKET;
@@ -24,8 +25,9 @@ const LONG_MS: f32 = 50.0;
 const MORE: f32 = 0.5;
 /// What is merely late comes in rows, of which a listener misses words, and costs nothing but the wait.
 const WEIGHT_OF_LATE: f32 = 4.0;
-/// What a queue's packets count when it is gone.
-const LEFT_OF_QUEUE: f32 = 0.3;
+/// What a queue's packets count when it is gone: there were many of them, so that with more of it the delay stays for longer
+/// than the queue did.
+const LEFT_OF_QUEUE: f32 = 0.1;
 /// A packet of 60 ms counts as three.
 const LONGEST_PACKETS: i64 = 3;
 /// Waiting for what was lost is worth that much; beyond, only for what is merely late.
@@ -43,6 +45,8 @@ const ENOUGH: u32 = 10;
 const WORTH_MS: f32 = 8.0;
 /// And what the quick histogram, to which chance does much, must see to be heard: two frames of a hundred.
 const ALARM_MS: f32 = 20.0;
+/// When so many packets in a row were late, all are now.
+const ALL: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 /// A way that became longer has been so for at least this long when that is known.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -70,6 +74,8 @@ pub struct Target {
     /// By how much the fastest became slower, and the histograms were not told yet.
     slower_ms: f32,
     stalls: Stalls,
+    /// The delays of the latest packets.
+    latest: VecDeque<f32>,
 }
 
 impl Default for Target {
@@ -84,13 +90,23 @@ impl Default for Target {
             slow: Delays::new(SLOW),
             slower_ms: 0.0,
             stalls: Stalls::default(),
+            latest: VecDeque::new(),
         }
     }
 }
 
 impl Target {
     pub fn ms(&self) -> f32 {
-        self.ms.max(self.stalls.needed_ms().min(MOST_MS)) + MARGIN_MS
+        self.ms.max(self.stalls.needed_ms()).max(self.queue_ms()).min(MOST_MS) + MARGIN_MS
+    }
+
+    /// What a queue that grows asks for, before any share of frames does; 0 when there is none.
+    fn queue_ms(&self) -> f32 {
+        let mut delays = self.latest.iter().copied();
+        let (Some(first), Some(last)) = (delays.next(), delays.next_back()) else { return 0.0 };
+        let (least, most) = delays.fold((first.min(last), first.max(last)), |(a, b), c| (a.min(c), b.max(c)));
+        // After a stall as many are late, each less than the one before it.
+        if self.latest.len() == ALL && least > self.ms && last >= first { most } else { 0.0 }
     }
 
     /// The transit, in milliseconds on an arbitrary scale, from which delays count; `None` before the first packet.
@@ -114,7 +130,12 @@ impl Target {
     /// A packet of so many samples came of itself: what a longer one is late by, more sound is late by.
     pub fn came(&mut self, at: Duration, timestamp: i64, samples: i64) {
         if let Some(base) = self.fastest.base {
-            self.stalls.came(at, (transit(at, timestamp) - base) as f32, MOST_MS);
+            let delay = (transit(at, timestamp) - base) as f32;
+            self.stalls.came(at, delay, MOST_MS);
+            self.latest.push_back(delay);
+            if self.latest.len() > ALL {
+                self.latest.pop_front();
+            }
         }
         for _ in 0..(samples / PACKET as i64).clamp(1, LONGEST_PACKETS) {
             self.known(at, timestamp, Known::Itself, WEIGHT_OF_LATE);
@@ -172,6 +193,7 @@ impl Target {
         self.slowest = Fastest::default();
         self.slower_ms = 0.0;
         self.stalls.restart();
+        self.latest.clear();
     }
 }
 
@@ -320,6 +342,15 @@ mod tests {
         let targets = with_stalls(60, &[10.0, 25.0, 40.0]);
         for stall in [10, 25, 40] {
             assert!(targets[50 * (stall + 3)..50 * (stall + 15)].iter().all(|target| *target < 20.0));
+        }
+    }
+
+    #[test]
+    fn a_queue_that_grows_is_followed_while_it_does() {
+        // Ten milliseconds more with each frame, 35 times.
+        let targets = targets((0..1000).map(|i: u32| (i.clamp(500, 535) - 500) as f32 * 10.0));
+        for i in 506..535 {
+            assert!(targets[i] >= (i - 500 - (ALL - 1)) as f32 * 10.0, "{i}: {}", targets[i]);
         }
     }
 
