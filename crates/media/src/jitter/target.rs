@@ -349,8 +349,8 @@ mod tests {
     fn a_queue_that_grows_is_followed_while_it_does() {
         // Ten milliseconds more with each frame, 35 times.
         let targets = targets((0..1000).map(|i: u32| (i.clamp(500, 535) - 500) as f32 * 10.0));
-        for i in 506..535 {
-            assert!(targets[i] >= (i - 500 - (ALL - 1)) as f32 * 10.0, "{i}: {}", targets[i]);
+        for (grown, target) in targets[500..535].iter().enumerate().skip(ALL) {
+            assert!(*target >= (grown - (ALL - 1)) as f32 * 10.0, "{grown}: {target}");
         }
     }
 
