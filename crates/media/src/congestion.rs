@@ -81,21 +81,29 @@ enum State {
     /// No limit was met.
     #[default]
     Open,
-    /// A queue goes away.
-    Drain {
-        since: Duration,
-        /// The queue at first, in milliseconds.
-        first: f32,
-        queue: f32,
-        /// Since when it has been the same, and since when packets of whatever size have been under way as long.
-        level: [Level; 2],
-        capacity: f32,
-        /// What was sent before; `None` without a limit.
-        before: Option<f32>,
-    },
+    Drain(Drain),
     /// The way carries at least `bandwidth`, as of `at`; more than `capacity` it did not carry when it was last tried. Where
     /// that is not known it is infinite.
-    Probe { at: Duration, bandwidth: f32, capacity: f32 },
+    Probe {
+        at: Duration,
+        bandwidth: f32,
+        capacity: f32,
+    },
+}
+
+/// A queue that is to go away.
+#[derive(Clone, Copy)]
+struct Drain {
+    since: Duration,
+    /// The queue at first, in milliseconds,
+    first: f32,
+    /// and now.
+    queue: f32,
+    /// Since when it has been the same, and since when packets of whatever size have been under way as long.
+    level: [Level; 2],
+    capacity: f32,
+    /// What was sent before; `None` without a limit.
+    before: Option<f32>,
 }
 
 /// So many samples from the packet before begin another stream, with which nothing compares.
@@ -184,8 +192,8 @@ impl Congestion {
     pub fn bandwidth(&mut self, now: Duration) -> Option<u32> {
         let bandwidth = match self.state {
             State::Open => return None,
-            State::Drain { capacity, .. } if now > self.judged + PAUSE => capacity * BACK_TO,
-            State::Drain { queue, capacity, .. } => capacity * (1.0 - queue / 1000.0).clamp(DRAIN_MOST, DRAIN_LEAST),
+            State::Drain(drain) if now > self.judged + PAUSE => drain.capacity * BACK_TO,
+            State::Drain(drain) => drain.bandwidth(),
             State::Probe { bandwidth, .. } => bandwidth,
         };
         Some(bandwidth.max(LEAST) as u32)
@@ -211,7 +219,7 @@ impl Congestion {
     fn carries(&self) -> f32 {
         match self.state {
             State::Open => f32::INFINITY,
-            State::Drain { capacity, .. } => capacity,
+            State::Drain(drain) => drain.capacity,
             // Nothing is taken off for a link of which nothing is known: small packets would seem to wait.
             State::Probe { bandwidth, capacity, .. } => bandwidth.max(capacity),
         }
@@ -248,36 +256,23 @@ impl Congestion {
         }
         self.judged = at;
         self.state = match self.state {
-            State::Open if queue > limit => drain(at, queue, found, None),
+            State::Open if queue > limit => State::Drain(Drain::new(at, queue, found, None)),
             State::Open => State::Open,
-            State::Probe { bandwidth, .. } if queue > limit => drain(at, queue, arriving, Some(bandwidth)),
-            State::Drain { capacity, .. } if queue < limit * GONE => {
+            State::Probe { bandwidth, .. } if queue > limit => {
+                State::Drain(Drain::new(at, queue, arriving, Some(bandwidth)))
+            }
+            State::Drain(drain) if queue < limit * GONE => {
                 self.drained = true;
-                State::Probe { at, bandwidth: capacity * BACK_TO, capacity }
+                drain.gone(at)
             }
-            State::Drain { level, first, capacity, before, .. }
-                if level.iter().any(|level| at - level.since > SETTLED_AFTER) =>
-            {
+            State::Drain(drain) if drain.settled(at) => {
                 self.lowest.forget();
-                self.longer = queue >= first * NEVER;
-                match before {
-                    _ if queue < first * NEVER => State::Probe { at, bandwidth: capacity * BACK_TO, capacity },
-                    None => State::Open,
-                    Some(bandwidth) => State::Probe { at, bandwidth, capacity: f32::INFINITY },
-                }
+                self.longer = !drain.shrank(queue);
+                if drain.shrank(queue) { drain.gone(at) } else { drain.was_none(at) }
             }
-            State::Drain { since, first, level, capacity, before, .. } => {
-                let first = if at - since < WINDOW { first.max(queue) } else { first };
+            State::Drain(drain) => {
                 // Of a short queue it is not sure that anything still waits in it.
-                let carried = carried.filter(|_| queue > limit).unwrap_or(capacity);
-                State::Drain {
-                    since,
-                    first,
-                    queue,
-                    level: [level[0].note(at, queue, limit * SAME), level[1].note(at, whole, limit * SAME)],
-                    capacity: capacity + (carried - capacity) * 0.1,
-                    before,
-                }
+                State::Drain(drain.note(at, queue, whole, limit * SAME, carried.filter(|_| queue > limit)))
             }
             State::Probe { at: before, bandwidth, capacity } => {
                 let known = capacity.is_finite();
@@ -297,9 +292,45 @@ impl Congestion {
     }
 }
 
-/// A queue was seen.
-fn drain(at: Duration, queue: f32, capacity: f32, before: Option<f32>) -> State {
-    State::Drain { since: at, first: queue, queue, level: [Level { ms: queue, since: at }; 2], capacity, before }
+impl Drain {
+    fn new(at: Duration, queue: f32, capacity: f32, before: Option<f32>) -> Self {
+        Self { since: at, first: queue, queue, level: [Level { ms: queue, since: at }; 2], capacity, before }
+    }
+
+    /// Bits a second to send meanwhile.
+    fn bandwidth(&self) -> f32 {
+        self.capacity * (1.0 - self.queue / 1000.0).clamp(DRAIN_MOST, DRAIN_LEAST)
+    }
+
+    /// Whether it, or how long packets are under way, has been the same for too long.
+    fn settled(&self, at: Duration) -> bool {
+        self.level.iter().any(|level| at - level.since > SETTLED_AFTER)
+    }
+
+    /// Whether some of it went away, so that there was one.
+    fn shrank(&self, queue: f32) -> bool {
+        queue < self.first * NEVER
+    }
+
+    fn note(self, at: Duration, queue: f32, whole: f32, same: f32, carried: Option<f32>) -> Self {
+        let first = if at - self.since < WINDOW { self.first.max(queue) } else { self.first };
+        let level = [self.level[0].note(at, queue, same), self.level[1].note(at, whole, same)];
+        let capacity = self.capacity + (carried.unwrap_or(self.capacity) - self.capacity) * 0.1;
+        Self { first, queue, level, capacity, ..self }
+    }
+
+    /// The way is free, and what it carries is known.
+    fn gone(self, at: Duration) -> State {
+        State::Probe { at, bandwidth: self.capacity * BACK_TO, capacity: self.capacity }
+    }
+
+    /// There was no queue: all is as before it.
+    fn was_none(self, at: Duration) -> State {
+        match self.before {
+            None => State::Open,
+            Some(bandwidth) => State::Probe { at, bandwidth, capacity: f32::INFINITY },
+        }
+    }
 }
 
 /// The lowest of the last half minute: long enough to have seen the way without a queue, short enough that clocks that drift
