@@ -191,17 +191,17 @@ async fn one_far_side_more_than_a_room_holds_is_refused_and_disturbs_nobody() {
 async fn a_far_side_that_is_dropped_leaves_nothing_running() {
     let folder = Folder::new("room-freed");
     let mut two = people(&folder, &[speech(20.0, 1), speech(20.0, 2)], Processing::default());
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let tasks = |two: &[Person]| two.iter().map(|person| person.engine.tasks()).sum::<usize>();
     for person in &mut two {
         person.engine.command(Command::Warm);
         person.until(|event| matches!(event, Event::Level { .. }).then_some(())).await;
     }
-    let before = tasks();
+    let before = tasks(&two);
     for _ in 0..3 {
         open_between(&two, 0, 1, 1);
         let text = |person: &Person| person.said.iter().any(|(_, e)| matches!(e, Event::TextOpen { .. }));
         gather(&mut two, |two| all_flow(two) && two.iter().all(text)).await;
-        let standing = tasks();
+        let standing = tasks(&two);
         for (at, person) in two.iter_mut().enumerate() {
             person.engine.command(Command::Drop { leg: Leg(1 - at as u32) });
             person.until(|event| matches!(event, Event::Dropped { .. }).then_some(())).await;
@@ -210,8 +210,8 @@ async fn a_far_side_that_is_dropped_leaves_nothing_running() {
         assert!(standing > before);
         // Closing takes a while.
         let end = Instant::now() + CAP;
-        while tasks() > before {
-            assert!(Instant::now() < end, "{} tasks of {standing} are left, there were {before}", tasks());
+        while tasks(&two) > before {
+            assert!(Instant::now() < end, "{} tasks of {standing} are left, there were {before}", tasks(&two));
             go_on(&mut two, Duration::from_millis(50)).await;
         }
     }

@@ -16,6 +16,7 @@ const EVENTS: usize = 256;
 pub struct Engine {
     commands: mpsc::Sender<Command>,
     stop: oneshot::Sender<()>,
+    network: Handle,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -29,17 +30,22 @@ impl Engine {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, receiver) = mpsc::channel(EVENTS);
         let (stop, stopped) = oneshot::channel();
-        let task = match network() {
-            Ok((network, runs)) => network.spawn(async move {
-                match Loop::new(config, events.clone()) {
-                    Ok(engine) => engine.run(inbox, stopped).await,
-                    Err(error) => refuse(&error.to_string(), inbox, stopped, events).await,
-                }
-                drop(runs);
-            }),
-            Err(error) => tokio::spawn(async move { refuse(&error.to_string(), inbox, stopped, events).await }),
+        let (network, runs) = match network() {
+            Ok((network, runs)) => (network, Ok(runs)),
+            Err(error) => (Handle::current(), Err(error)),
         };
-        (Self { commands, stop, task }, receiver)
+        let task = network.spawn(async move {
+            let engine = match &runs {
+                Ok(_) => Loop::new(config, events.clone()).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match engine {
+                Ok(engine) => engine.run(inbox, stopped).await,
+                Err(why) => refuse(&why, inbox, stopped, events).await,
+            }
+            drop(runs);
+        });
+        (Self { commands, stop, network, task }, receiver)
     }
 
     /// Hands over a command; never blocks. Commands are carried out in order.
@@ -47,6 +53,11 @@ impl Engine {
         if self.commands.try_send(command).is_err() {
             tracing::warn!("engine is stopped or behind, command lost");
         }
+    }
+
+    /// Tasks of the network that run: a connection that is closed leaves none behind.
+    pub fn tasks(&self) -> usize {
+        self.network.metrics().num_alive_tasks()
     }
 
     /// Ends connections, closes devices and finishes recordings.
