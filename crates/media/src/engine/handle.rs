@@ -3,8 +3,10 @@
 use super::Loop;
 use super::tasks::refuse;
 use crate::{Command, Config, Event};
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Commands that wait for the loop. It never waits for anybody, so they do not pile up; one more than these is lost,
 /// with a line in the log.
@@ -67,13 +69,23 @@ impl Engine {
     }
 }
 
-/// A runtime on a thread of its own, until what is given with it is dropped. Packets pass several tasks on their way: within
-/// one thread none of them wakes another, and whatever else the program does keeps none waiting.
+/// What connections leave to be done when they are closed, a relay's place to be given back say, has so long.
+const LEFT: Duration = Duration::from_secs(5);
+
+/// A runtime on a thread of its own, until what is given with it is dropped and its tasks have ended. Packets pass several
+/// tasks on their way: within one thread none of them wakes another, and whatever else the program does keeps none waiting.
 fn network() -> std::io::Result<(Handle, oneshot::Sender<()>)> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (handle, (runs, ended)) = (runtime.handle().clone(), oneshot::channel());
     std::thread::Builder::new().name("bellwire-network".into()).spawn(move || {
-        let _ = runtime.block_on(ended);
+        let left = || runtime.metrics().num_alive_tasks() > 0;
+        runtime.block_on(async {
+            let _ = ended.await;
+            let end = Instant::now() + LEFT;
+            while left() && Instant::now() < end {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
         runtime.shutdown_background();
     })?;
     Ok((handle, runs))
