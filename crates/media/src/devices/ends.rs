@@ -11,13 +11,13 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 /// The most that may wait in a ring; beyond it the oldest is dropped,
-const MOST_WAITING_MS: usize = 60;
+pub(super) const MOST_WAITING_MS: usize = 60;
 /// down to this.
-const KEPT_MS: usize = 20;
+pub(super) const KEPT_MS: usize = 20;
 /// How often the sound thread looks.
 const LOOK_MS: usize = 5;
 /// A minute without an underrun: each time that less is tried, one may be heard.
-const CALM_FRAMES: usize = 6000;
+pub(super) const CALM_FRAMES: usize = 6000;
 
 pub struct Microphone {
     end: CaptureEnd,

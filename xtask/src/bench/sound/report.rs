@@ -21,7 +21,9 @@ pub struct Middle {
 impl Middle {
     fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
-        let median = *values.get(values.len() / 2)?;
+        // Of an even number the mean of the two in the middle: the larger alone would flatter.
+        let (below, above) = (values.get(values.len().saturating_sub(1) / 2)?, values.get(values.len() / 2)?);
+        let median = (below + above) / 2.0;
         Some(Self { median, least: *values.first()?, most: *values.last()? })
     }
 

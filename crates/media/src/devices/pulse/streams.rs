@@ -2,6 +2,7 @@
 //! than we do.
 
 use super::connection::{Connection, Line, Message, name, properties};
+use crate::devices::ends::{CALM_FRAMES, KEPT_MS, MOST_WAITING_MS};
 use crate::devices::realtime::Heartbeat;
 use crate::devices::{DeviceFault, Sink, Source};
 use crate::{FRAME, RATE, Sound};
@@ -27,16 +28,10 @@ const HELD_MS: u32 = 20;
 const LATE_MS: i64 = 10;
 /// After the server had nothing left to play, this much less may be late,
 const STEP_MS: i64 = 5;
-/// down to so much, when that much is sent that nobody asked for yet;
+/// down to so much, when that much is sent that nobody asked for yet; half of a step comes back with each [`CALM_FRAMES`].
 const LEAST_LATE_MS: i64 = -40;
-/// and after a minute in which it always had enough, half of a step more.
-const CALM_FRAMES: u32 = 6000;
 /// No server asks for more than this at once.
 const MOST_OWED_MS: u32 = 500;
-/// Of what waits for the engine after it stood still, only the newest is kept: more than this,
-const MOST_WAITING_MS: usize = 60;
-/// is cut to this.
-const KEPT_MS: usize = 20;
 const SAMPLE_BYTES: u32 = size_of::<f32>() as u32;
 
 /// Ends when it is dropped.
@@ -162,7 +157,7 @@ pub struct Speaker {
     /// As many of them may be late.
     late: i64,
     /// Pieces of 10 ms since that was changed.
-    calm: u32,
+    calm: usize,
     underruns: u32,
     samples: Vec<f32>,
     heartbeat: Heartbeat,
