@@ -95,10 +95,13 @@ enum State {
 #[derive(Clone, Copy)]
 struct Drain {
     since: Duration,
-    /// The queue at first, in milliseconds,
+    /// The queue, and how long packets were under way, at first, in milliseconds,
     first: f32,
-    /// and now.
+    first_whole: f32,
+    /// and the queue now.
     queue: f32,
+    /// The longest it has been, since then.
+    longest: Level,
     /// Since when it has been the same, and since when packets of whatever size have been under way as long.
     level: [Level; 2],
     capacity: f32,
@@ -127,10 +130,13 @@ const DRAIN_LEAST: f32 = 0.85;
 /// A queue that stays the same for so long, though less is sent, is none: the way has become longer, or a narrower link takes
 /// longer for each packet.
 const SETTLED_AFTER: Duration = Duration::from_millis(1500);
+/// No queue takes longer to go away than one of so many milliseconds.
+const LONGEST: f32 = 2000.0;
 /// The same within this part of what makes a queue one.
 const SAME: f32 = 0.25;
-/// While so much is left of what there was at first, nothing went away: it never was a queue.
-const NEVER: f32 = 0.7;
+/// What was a queue leaves no more than this of itself, or shortens the time under way by the rest. Else the way is longer:
+/// jitter and longer packets alone make a queue of which nothing goes away seem shorter.
+const REST: f32 = 0.3;
 /// When so little came for so long, nothing waits any more.
 const PAUSE: Duration = Duration::from_secs(2);
 /// After the queue is gone: no more than the link carries, so that none comes back.
@@ -256,19 +262,19 @@ impl Congestion {
         }
         self.judged = at;
         self.state = match self.state {
-            State::Open if queue > limit => State::Drain(Drain::new(at, queue, found, None)),
+            State::Open if queue > limit => State::Drain(Drain::new(at, queue, whole, found, None)),
             State::Open => State::Open,
             State::Probe { bandwidth, .. } if queue > limit => {
-                State::Drain(Drain::new(at, queue, arriving, Some(bandwidth)))
+                State::Drain(Drain::new(at, queue, whole, arriving, Some(bandwidth)))
             }
-            State::Drain(drain) if queue < limit * GONE => {
+            State::Drain(drain) if queue < limit * GONE && drain.shrank(queue, whole) => {
                 self.drained = true;
                 drain.gone(at)
             }
-            State::Drain(drain) if drain.settled(at) => {
+            State::Drain(drain) if queue < limit * GONE || drain.settled(at) => {
                 self.lowest.forget();
-                self.longer = !drain.shrank(queue);
-                if drain.shrank(queue) { drain.gone(at) } else { drain.was_none(at) }
+                self.longer = !drain.shrank(queue, whole);
+                if drain.shrank(queue, whole) { drain.gone(at) } else { drain.was_none(at) }
             }
             State::Drain(drain) => {
                 // Of a short queue it is not sure that anything still waits in it.
@@ -293,8 +299,9 @@ impl Congestion {
 }
 
 impl Drain {
-    fn new(at: Duration, queue: f32, capacity: f32, before: Option<f32>) -> Self {
-        Self { since: at, first: queue, queue, level: [Level { ms: queue, since: at }; 2], capacity, before }
+    fn new(at: Duration, queue: f32, whole: f32, capacity: f32, before: Option<f32>) -> Self {
+        let longest = Level { ms: queue, since: at };
+        Self { since: at, first: queue, first_whole: whole, queue, longest, level: [longest; 2], capacity, before }
     }
 
     /// Bits a second to send meanwhile.
@@ -302,21 +309,26 @@ impl Drain {
         self.capacity * (1.0 - self.queue / 1000.0).clamp(DRAIN_MOST, DRAIN_LEAST)
     }
 
-    /// Whether it, or how long packets are under way, has been the same for too long.
+    /// Whether it, or how long packets are under way, has been the same for too long, or it is there though all of it could
+    /// have gone away.
     fn settled(&self, at: Duration) -> bool {
-        self.level.iter().any(|level| at - level.since > SETTLED_AFTER)
+        let takes = Duration::from_secs_f32(self.longest.ms.clamp(0.0, LONGEST) / 1000.0 / (1.0 - DRAIN_LEAST));
+        at - self.longest.since > SETTLED_AFTER + takes || self.level.iter().any(|level| at - level.since > SETTLED_AFTER)
     }
 
-    /// Whether some of it went away, so that there was one.
-    fn shrank(&self, queue: f32) -> bool {
-        queue < self.first * NEVER
+    /// Whether it went away, so that there was one.
+    fn shrank(&self, queue: f32, whole: f32) -> bool {
+        queue < self.first * REST || whole < self.first_whole - self.first * REST
     }
 
     fn note(self, at: Duration, queue: f32, whole: f32, same: f32, carried: Option<f32>) -> Self {
-        let first = if at - self.since < WINDOW { self.first.max(queue) } else { self.first };
+        let fresh = at - self.since < WINDOW;
+        let first = if fresh { self.first.max(queue) } else { self.first };
+        let first_whole = if fresh { self.first_whole.max(whole) } else { self.first_whole };
         let level = [self.level[0].note(at, queue, same), self.level[1].note(at, whole, same)];
         let capacity = self.capacity + (carried.unwrap_or(self.capacity) - self.capacity) * 0.1;
-        Self { first, queue, level, capacity, ..self }
+        let longest = if queue > self.longest.ms { Level { ms: queue, since: at } } else { self.longest };
+        Self { first, first_whole, queue, longest, level, capacity, ..self }
     }
 
     /// The way is free, and what it carries is known.

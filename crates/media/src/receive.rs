@@ -106,9 +106,12 @@ const ROUGH: Tolerance = Tolerance(0.4);
 const ANY: Tolerance = Tolerance(-1.0);
 const FAR_OFF: i64 = 60 * 48;
 /// Speech is not lengthened before it was played too early for so long, and not shortened before it was too late for so
-/// long: a pause comes soon, and there it costs nothing.
+/// long: a pause comes soon, there it costs nothing, and who speaks without one waits for no answer (live, with jitter: 10 ms
+/// less in a sentence of seven seconds lowered PESQ from 4.4 to 3.2).
 const EARLY: usize = 1000 * 48;
-const LATE: usize = 3000 * 48;
+const LATE: usize = 10_000 * 48;
+/// What waited for so long goes on to change each quarter of a second.
+const EACH: usize = 250 * 48;
 /// A smaller gain of delay than this is not worth a change where it could be heard.
 const WORTH: i64 = 10 * 48;
 /// So much below the level of late it is a pause: 32 dB.
@@ -322,7 +325,7 @@ impl ReceiveSide {
         };
         if change != 0 {
             // The next one has to wait again, unless there is a pause.
-            (self.early, self.late) = (self.early.min(EARLY / 2), self.late.min(LATE - LATE / 12));
+            (self.early, self.late) = (self.early.min(EARLY / 2), self.late.min(LATE - EACH));
             self.jitter.stretched(change);
             self.tally.stretched += change.unsigned_abs() as u32;
         }
