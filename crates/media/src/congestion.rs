@@ -313,7 +313,8 @@ impl Drain {
     /// have gone away.
     fn settled(&self, at: Duration) -> bool {
         let takes = Duration::from_secs_f32(self.longest.ms.clamp(0.0, LONGEST) / 1000.0 / (1.0 - DRAIN_LEAST));
-        at - self.longest.since > SETTLED_AFTER + takes || self.level.iter().any(|level| at - level.since > SETTLED_AFTER)
+        at - self.longest.since > SETTLED_AFTER + takes
+            || self.level.iter().any(|level| at - level.since > SETTLED_AFTER)
     }
 
     /// Whether it went away, so that there was one.

@@ -100,7 +100,7 @@ const CHOSEN_20: u32 = 24_000;
 const CHOSEN_40: u32 = 17_000;
 const KEPT: f32 = 0.9;
 /// Longer packets wait for this, as a queue that goes away asks for little for a moment; shorter ones for this.
-const LONGER_AFTER: Duration = Duration::from_millis(700);
+const LONGER_AFTER: Duration = Duration::from_millis(1800);
 const SHORTER_AFTER: Duration = Duration::from_secs(1);
 
 /// Bits a second that packets of this length spend beside the codec.
