@@ -70,8 +70,6 @@ const QUANTUM_MS: f32 = 10.0;
 /// Off by so little, nothing changes: each change of speed costs more than it gains (live, on a clean way: PESQ 4.08 with
 /// changes for less, 4.4 without).
 const SHORT_MS: f32 = 4.0;
-/// One frame in two seconds is late by chance.
-const CHANCE: f32 = 0.02;
 /// Playout must be so much too far behind for concealment to be cut short.
 const CUT_SHORT_MS: f32 = 60.0;
 /// What is late by no more than this, but beyond the target, loses its begin, for which something was made up; what is
@@ -297,21 +295,15 @@ impl JitterBuffer {
         ((spare + quanta) * SAMPLES_PER_MS) as i64
     }
 
-    /// Whether sound that has to become longer has to at once, as more than chance comes too late now.
-    pub fn urgent(&self, unplayed: usize) -> bool {
-        self.behind_ms(unplayed).is_some_and(|behind| self.target.missed(behind) > CHANCE)
-    }
-
     /// How much nearer to arrival packets are needed than the target wants.
     fn shortage_ms(&self, unplayed: usize) -> f32 {
-        self.behind_ms(unplayed).map_or(0.0, |behind| self.target.ms() - behind)
-    }
-
-    /// How long after the fastest can arrive packets are needed; `None` until one was decoded.
-    fn behind_ms(&self, unplayed: usize) -> Option<f32> {
-        let least = self.distances.iter().copied().reduce(f64::min)?;
+        let Some(base) = self.target.base() else { return 0.0 };
+        let least = self.distances.iter().copied().fold(f64::INFINITY, f64::min);
+        if least == f64::INFINITY {
+            return 0.0;
+        }
         // A packet is needed when less than 10 ms are left, not when nothing is.
-        Some((least - self.target.base()?) as f32 - unplayed as f32 / SAMPLES_PER_MS)
+        self.target.ms() - ((least - base) as f32 - unplayed as f32 / SAMPLES_PER_MS)
     }
 
     /// Sound was made longer (positive) or shorter by so many samples.

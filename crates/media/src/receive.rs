@@ -71,6 +71,8 @@ pub struct ReceiveSide {
     /// Samples in a row that were played too early, and too late.
     early: usize,
     late: usize,
+    /// Samples made up of late.
+    lacking: f32,
     /// The loudest of late, root of mean square.
     level: f32,
     /// Samples in a row far below it.
@@ -113,6 +115,9 @@ const FAR_OFF: i64 = 60 * 48;
 const PATIENCE: usize = 10_000 * 48;
 /// It is lengthened only while sound is missing, once playout was too early for so long.
 const URGENT: usize = 1000 * 48;
+/// Sound is missing when so much was made up in about so much time: a packet a second.
+const LACKING: f32 = 40.0 * 48.0;
+const OF_LATE: f32 = 2000.0 * 48.0;
 /// The next change comes so much later.
 const AGAIN: usize = 250 * 48;
 /// A smaller gain of delay than this is not worth a change where it could be heard.
@@ -154,6 +159,7 @@ impl ReceiveSide {
             faint: 0,
             early: 0,
             late: 0,
+            lacking: 0.0,
             level: 0.0,
             low: 0,
             decoded_in_row: 0,
@@ -309,15 +315,17 @@ impl ReceiveSide {
         let surplus = self.jitter.surplus(unplayed);
         self.early = if surplus < 0 { self.early.saturating_add(piece.len()) } else { 0 };
         self.late = if surplus >= WORTH { self.late.saturating_add(piece.len()) } else { 0 };
+        self.lacking *= 1.0 - piece.len() as f32 / OF_LATE;
         let level = piece.level();
         self.level = level.max(self.level * FORGET);
         self.low = if level <= PAUSE * self.level { self.low.saturating_add(piece.len()) } else { 0 };
         if !self.mechanisms.stretch || self.broken || surplus == 0 {
             return;
         }
-        let (urgent, far) = (surplus < 0 && self.jitter.urgent(unplayed), surplus.abs() > FAR_OFF);
+        let (urgent, far) = (surplus < 0 && self.lacking > LACKING, surplus.abs() > FAR_OFF);
         let pause = self.low > if urgent { 0 } else { BETWEEN };
-        if !pause && !far && self.late < PATIENCE && !(urgent && self.early >= URGENT) {
+        let waited = self.late >= PATIENCE || urgent && self.early >= URGENT;
+        if !pause && !far && !waited {
             return;
         }
         let tolerance = match (pause, far) {
@@ -377,6 +385,7 @@ impl ReceiveSide {
         self.put(piece);
         self.missing = self.missing.saturating_add(samples);
         self.decoded_in_row = 0;
+        self.lacking += samples as f32;
         self.tally.made_up += samples as u32;
         self.told.1 = self.told.1.saturating_add(samples as u32);
     }

@@ -16,8 +16,56 @@ pub(super) const MOST_WAITING_MS: usize = 60;
 pub(super) const KEPT_MS: usize = 20;
 /// How often the sound thread looks.
 const LOOK_MS: usize = 5;
-/// A minute without an underrun: each time that less is tried, one may be heard.
-pub(super) const CALM_FRAMES: usize = 6000;
+
+/// What is kept ready for a speaker beyond what it asks for: 5 ms more each time that it found too little, half of that
+/// less after each minute in which it did not.
+pub(super) struct Margin {
+    halves: usize,
+    most: usize,
+    /// Pieces of 10 ms since it changed.
+    calm: usize,
+    underruns: u32,
+}
+
+impl Margin {
+    const STEP_MS: usize = 5;
+    /// Halves of a step in a second.
+    const HALVES: usize = 2 * 1000 / Self::STEP_MS;
+    /// A minute: each time that less is tried, an underrun may be heard.
+    const CALM: usize = 6000;
+
+    pub fn new(first_ms: usize, most_ms: usize) -> Self {
+        let halves = |ms| ms * Self::HALVES / 1000;
+        Self { halves: halves(first_ms), most: halves(most_ms), calm: 0, underruns: 0 }
+    }
+
+    pub fn samples(&self, rate: usize) -> usize {
+        rate * self.halves / Self::HALVES
+    }
+
+    /// The speaker found too little, so often since it was looked at last.
+    pub fn note_underruns(&mut self, underruns: u32) {
+        if underruns > 0 {
+            self.underruns = self.underruns.saturating_add(underruns);
+            self.halves = (self.halves + 2).min(self.most);
+            self.calm = 0;
+        }
+    }
+
+    /// How often, since the last call.
+    pub fn take_underruns(&mut self) -> u32 {
+        std::mem::take(&mut self.underruns)
+    }
+
+    /// A piece was written.
+    pub fn note_written(&mut self) {
+        self.calm += 1;
+        if self.calm >= Self::CALM {
+            self.calm = 0;
+            self.halves = self.halves.saturating_sub(1);
+        }
+    }
+}
 
 pub struct Microphone {
     end: CaptureEnd,
@@ -75,10 +123,8 @@ pub struct Speaker {
     end: PlayoutEnd,
     resampler: Resampler,
     rate: usize,
-    /// Added to what waits in the ring, after the callback found too little; taken back when all has been well.
-    extra: usize,
-    calm: usize,
-    underruns: u32,
+    /// Added to what waits in the ring.
+    margin: Margin,
     channels: Vec<f32>,
     converted: Vec<f32>,
 }
@@ -88,9 +134,7 @@ impl Speaker {
         Ok(Self {
             resampler: Resampler::new(RATE, rate, end.lanes())?,
             rate: rate as usize,
-            extra: rate as usize * LOOK_MS / 1000,
-            calm: 0,
-            underruns: 0,
+            margin: Margin::new(LOOK_MS, MOST_WAITING_MS),
             channels: Vec::with_capacity(2 * FRAME),
             converted: Vec::new(),
             end,
@@ -105,27 +149,18 @@ impl Speaker {
 impl Sink for Speaker {
     fn wants(&mut self, _now: Instant) -> bool {
         let (most, look) = (self.rate * MOST_WAITING_MS / 1000, self.rate * LOOK_MS / 1000);
-        let underruns = self.end.take_underruns();
-        if underruns > 0 {
-            self.underruns = self.underruns.saturating_add(underruns);
-            self.extra = (self.extra + look).min(most);
-            self.calm = 0;
-        }
+        self.margin.note_underruns(self.end.take_underruns());
         // A whole callback must be there when it comes, wherever between two looks that is.
         let callback = self.end.callback().max(look);
-        self.end.waiting() < (callback + look + self.extra).min(most.max(callback))
+        self.end.waiting() < (callback + look + self.margin.samples(self.rate)).min(most.max(callback))
     }
 
     fn take_underruns(&mut self) -> u32 {
-        std::mem::take(&mut self.underruns)
+        self.margin.take_underruns()
     }
 
     fn write(&mut self, sound: &Sound) {
-        self.calm += 1;
-        if self.calm >= CALM_FRAMES {
-            self.calm = 0;
-            self.extra = self.extra.saturating_sub(self.rate / 400);
-        }
+        self.margin.note_written();
         self.channels.clear();
         sound.write_interleaved(self.end.lanes(), &mut self.channels);
         self.converted.clear();

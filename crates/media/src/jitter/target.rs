@@ -109,11 +109,6 @@ impl Target {
         if self.latest.len() == ALL && least > self.ms && last >= first { most } else { 0.0 }
     }
 
-    /// The share of the frames of the last two seconds that come too late when playout is so many milliseconds behind.
-    pub fn missed(&self, behind: f32) -> f32 {
-        self.quick.beyond(behind - MARGIN_MS)
-    }
-
     /// The transit, in milliseconds on an arbitrary scale, from which delays count; `None` before the first packet.
     pub fn base(&self) -> Option<f64> {
         self.fastest.base
@@ -265,11 +260,6 @@ impl Delays {
     /// What is not among the first counts so much less.
     fn fade(&mut self, to: f32) {
         self.shares.iter_mut().skip(1).for_each(|share| *share *= to);
-    }
-
-    /// The share of those that are later.
-    fn beyond(&self, delay_ms: f32) -> f32 {
-        self.shares.iter().skip((delay_ms.max(0.0) / BUCKET_MS) as usize + 1).sum()
     }
 
     fn shift(&mut self) {

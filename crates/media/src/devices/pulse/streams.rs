@@ -2,7 +2,7 @@
 //! than we do.
 
 use super::connection::{Connection, Line, Message, name, properties};
-use crate::devices::ends::{CALM_FRAMES, KEPT_MS, MOST_WAITING_MS};
+use crate::devices::ends::{KEPT_MS, MOST_WAITING_MS, Margin};
 use crate::devices::realtime::Heartbeat;
 use crate::devices::{DeviceFault, Sink, Source};
 use crate::{FRAME, RATE, Sound};
@@ -24,12 +24,10 @@ const PLAYOUT_MS: u32 = 5;
 /// microphone, it runs the device at the least that it can: PulseAudio 16 then handles 1,400 pieces a second for each
 /// stream, which takes a core.
 const HELD_MS: u32 = 20;
-/// What the server asks for may come so much later: it still holds as much.
+/// What the server asks for may come so much later, as it still holds as much,
 const LATE_MS: i64 = 10;
-/// After the server had nothing left to play, this much less may be late,
-const STEP_MS: i64 = 5;
-/// down to so much, when that much is sent that nobody asked for yet; half of a step comes back with each [`CALM_FRAMES`].
-const LEAST_LATE_MS: i64 = -40;
+/// less the margin, which grows to so much: then 40 ms are sent that nobody asked for yet.
+const MOST_MARGIN_MS: usize = 50;
 /// No server asks for more than this at once.
 const MOST_OWED_MS: u32 = 500;
 const SAMPLE_BYTES: u32 = size_of::<f32>() as u32;
@@ -154,11 +152,7 @@ pub struct Speaker {
     looked: Option<Instant>,
     /// Frames that were asked for and not sent yet; negative when more was sent.
     owed: i64,
-    /// As many of them may be late.
-    late: i64,
-    /// Pieces of 10 ms since that was changed.
-    calm: usize,
-    underruns: u32,
+    margin: Margin,
     samples: Vec<f32>,
     heartbeat: Heartbeat,
 }
@@ -205,9 +199,7 @@ impl Speaker {
             channels: channels.into(),
             looked: None,
             owed: 0,
-            late: frames(LATE_MS),
-            calm: 0,
-            underruns: 0,
+            margin: Margin::new(0, MOST_MARGIN_MS),
             samples: Vec::with_capacity(2 * FRAME),
             heartbeat: Heartbeat::default(),
         };
@@ -229,11 +221,7 @@ impl Speaker {
                 let most = frames(MOST_OWED_MS.into());
                 self.owed = (self.owed + i64::from(request.length) / frame).min(most);
             }
-            Message::Command(Command::Underflow(_)) => {
-                self.underruns = self.underruns.saturating_add(1);
-                self.late = (self.late - frames(STEP_MS)).max(frames(LEAST_LATE_MS));
-                self.calm = 0;
-            }
+            Message::Command(Command::Underflow(_)) => self.margin.note_underruns(1),
             Message::Command(_) | Message::Sound { .. } => {}
         });
     }
@@ -242,19 +230,15 @@ impl Speaker {
 impl Sink for Speaker {
     fn wants(&mut self, now: Instant) -> bool {
         self.look(now);
-        self.owed >= self.late
+        self.owed >= frames(LATE_MS) - self.margin.samples(RATE as usize) as i64
     }
 
     fn take_underruns(&mut self) -> u32 {
-        std::mem::take(&mut self.underruns)
+        self.margin.take_underruns()
     }
 
     fn write(&mut self, sound: &Sound) {
-        self.calm += 1;
-        if self.calm >= CALM_FRAMES {
-            self.calm = 0;
-            self.late = (self.late + frames(STEP_MS) / 2).min(frames(LATE_MS));
-        }
+        self.margin.note_written();
         self.owed -= FRAME as i64;
         self.samples.clear();
         sound.write_interleaved(self.channels, &mut self.samples);
