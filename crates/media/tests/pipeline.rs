@@ -202,6 +202,27 @@ fn jitter_is_absorbed_by_delay_that_goes_away_again() {
 }
 
 #[test]
+fn delay_that_is_needed_no_more_goes_in_the_pause_and_not_in_the_sentence() {
+    // Six seconds of uneven packets, then one sentence of fourteen.
+    let mut voice = speech(6.0, 3);
+    let hum =
+        |i: usize| (1..6).map(|k| (0.004 * (k * i) as f32 * (1.0 + 1e-6 * i as f32)).sin() * 0.1 / k as f32).sum();
+    voice.extend((0..14 * 48_000).map(hum).collect::<Vec<f32>>());
+    voice.extend(vec![0.0; 48_000]);
+    voice.extend(speech(3.0, 4));
+    let packets = send(&voice, |_| false);
+    let heard = receive(&packets, voice.len() / FRAME, &mut |i, dice| {
+        Some((if i < 300 { 30.0 + 50.0 * dice.roll() } else { 30.0 }, 1))
+    });
+    let stretched: Vec<u32> = heard.seconds.iter().map(|second| second.stretched).collect();
+    let (within, after) = (heard.seconds[18].buffer_ms, heard.seconds[22].buffer_ms);
+    println!("{stretched:?}, {within} ms in the sentence, {after} ms after it");
+    assert!(heard.seconds[18].target_ms <= 20.0 && within >= 40.0, "{within} ms while it is spoken");
+    assert!(stretched[9..19].iter().all(|samples| *samples == 0), "{stretched:?}");
+    assert!(after <= 30.0, "{after} ms after the pause");
+}
+
+#[test]
 fn a_way_that_becomes_longer_is_followed_within_seconds() {
     let (voice, heard) = through(&mut |i, _| Some((if i < 400 { 30.0 } else { 80.0 }, 1)));
     let target: Vec<f32> = heard.seconds.iter().map(|second| second.target_ms).collect();
