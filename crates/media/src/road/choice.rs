@@ -99,7 +99,8 @@ const FILL: f32 = 0.97;
 const CHOSEN_20: u32 = 24_000;
 const CHOSEN_40: u32 = 17_000;
 const KEPT: f32 = 0.9;
-/// Longer packets wait for this, as a queue that goes away asks for little for a moment; shorter ones for this.
+/// Longer packets wait for this, as a queue that goes away asks for little for a moment, and a way that became longer is known
+/// for one by then ([`crate::congestion`]); shorter ones for this.
 const LONGER_AFTER: Duration = Duration::from_millis(1800);
 const SHORTER_AFTER: Duration = Duration::from_secs(1);
 
